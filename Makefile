@@ -1,0 +1,45 @@
+# One command for each daily task. Each makes what it needs: .venv, and for the
+# tests the JavaScript clients.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: run test lint format bench clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/run  ## Start the hub on port 9000 over ./events (ARGS='--port 9001 …')
+	$(BIN)/hub serve $(ARGS)
+
+test: $(VENV)/dev  ## Pass all tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## Measure, and print a table
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Debian ships venv as a package of its own.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy python3-venv \
+	  && $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made: install Debian's python3-venv" >&2; exit 1; }
+
+$(VENV)/run: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/dev: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@ $(VENV)/run
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build *.egg-info

@@ -1,0 +1,1 @@
+"""Engines: where logs live, behind one protocol (`base`)."""

@@ -1,0 +1,83 @@
+"""The default engine: one text file a log, in one directory, for one process.
+
+Owns the crossing from the event loop to threads for reading. Must not know
+HTTP or subscriptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from aiofiles.os import wrap
+
+from hub.engines.base import Committed, LogState, Receipt, Selection, Window
+from hub.formats import Batch
+from hub.options import Durability
+from hub.storage import search
+from hub.storage.logfile import Disk
+from hub.storage.store import Store
+from hub.storage.writer import Log
+
+READ_THREADS = 8
+"""Reads that can be under way at once; apart from the threads that sync."""
+
+T = TypeVar("T")
+
+
+class FilesEngine:
+    """Logs as files below `directory`; see `Engine` for what each method promises."""
+
+    def __init__(
+        self,
+        directory: Path,
+        durability: Durability = Durability.ALWAYS,
+        sync_interval: float = 0.1,
+        disk: Disk | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = Store(directory, durability, sync_interval, disk, clock)
+        self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
+        self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+        self._threads.shutdown()
+
+    def logs(self) -> Iterable[LogState]:
+        return (log for log in self._store.logs.values() if log.made)
+
+    def find(self, name: str) -> Log | None:
+        log = self._store.logs.get(name)
+        return log if log is not None and log.made else None
+
+    def append(self, name: str, batch: Batch) -> asyncio.Future[Receipt]:
+        return self._store.append(name, batch)
+
+    async def window(self, name: str, wanted: Selection, end: int) -> Window:
+        return await self._search(search.window, name, end, self._ordered(name), wanted)
+
+    async def resume(self, name: str, identity: str, end: int) -> int | None:
+        return await self._search(search.resume, name, end, self._ordered(name), identity)
+
+    async def read(self, name: str, start: int, end: int) -> bytes:
+        return await self._search(search.block, name, start, end)
+
+    async def count(self, name: str, start: int, end: int) -> int:
+        return await self._search(search.count, name, start, end)
+
+    def file(self, name: str) -> Path:
+        return self._store.path(self._store.logs[name])
+
+    def _ordered(self, name: str) -> bool:
+        return self._store.logs[name].order.ordered
+
+    async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
+        return await wrap(work)(self._store.disk, self.file(name), *args, executor=self._threads)

@@ -1,0 +1,114 @@
+"""Every error that the hub raises on purpose.
+
+Owns the tree below and each error's stable `code`. It must not know HTTP: the
+status that belongs to a class is given in `hub.web.errors`.
+
+    HubError
+    ├── InvalidRequest         the request makes no sense: a bad parameter
+    │   └── InvalidName        not a name that a channel can have
+    ├── InvalidEvent           the event cannot be kept as it is
+    │   └── UnknownId          a read begins or ends at an id that no event has
+    ├── TooLarge               a limit on size was passed
+    ├── Forbidden              a write from a web page of another origin
+    ├── Closing                the hub is shutting down
+    ├── LogUnavailable         the log takes no writes just now
+    │   ├── DiskFull           no space is left; nothing was stored
+    │   ├── WriteFailed        the write or its sync failed; nothing was stored
+    │   └── LogDamaged         the file holds something that is not an event
+    └── StartupError           the hub cannot start
+        └── DirectoryLocked    another hub has the events directory open
+"""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """Root of all errors of the hub; `str(error)` is a sentence for a person."""
+
+    code = "error"
+
+
+class InvalidRequest(HubError):
+    """A parameter or a combination of them is wrong."""
+
+    code = "invalid_request"
+
+
+class InvalidName(InvalidRequest):
+    """The name in the URL is not one that a channel can have."""
+
+    code = "invalid_name"
+
+
+class InvalidEvent(HubError):
+    """The event cannot be kept without changing it."""
+
+    code = "invalid_event"
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason, line)
+        self.reason = reason
+        self.line = line  # counted from 1, in a batch
+
+    def __str__(self) -> str:
+        return self.reason if self.line is None else f"line {self.line}: {self.reason}"
+
+
+class UnknownId(InvalidEvent):
+    """No event of the log has this id, and it does not read as a time."""
+
+    code = "unknown_id"
+
+
+class TooLarge(HubError):
+    """A size passed its limit; the message names both."""
+
+    code = "too_large"
+
+
+class Forbidden(HubError):
+    """A browser page of an origin that is not allowed tried to write."""
+
+    code = "forbidden_origin"
+
+
+class Closing(HubError):
+    """The hub is shutting down and takes no more writes."""
+
+    code = "closing"
+
+
+class LogUnavailable(HubError):
+    """The log takes no writes just now. Nothing of the request was stored."""
+
+    code = "log_unavailable"
+
+
+class DiskFull(LogUnavailable):
+    """The disk, or the quota on it, is full. Nothing of the batch was stored."""
+
+    code = "disk_full"
+
+
+class WriteFailed(LogUnavailable):
+    """The operating system refused a write or a sync. Nothing was acknowledged."""
+
+    code = "write_failed"
+
+
+class LogDamaged(LogUnavailable):
+    """The file holds something that is not an event, away from its torn tail."""
+
+    code = "log_damaged"
+
+
+class StartupError(HubError):
+    """The hub cannot start; the message says what to change."""
+
+    code = "startup"
+
+
+class DirectoryLocked(StartupError):
+    """Another process holds the lock of the events directory."""
+
+    code = "directory_locked"

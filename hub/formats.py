@@ -1,0 +1,241 @@
+"""How events are written down: TSV lines, NDJSON documents, and one mapping between.
+
+Owns every byte of the two formats. It must not know files, sockets or SSE.
+Functions that take a `chunk` take whole lines, each closed by LF, and split on
+LF only: `splitlines()` would also split on VT, FF, U+0085 and U+2028.
+
+TSV line: `id TAB event TAB data LF`; line breaks inside data stand as VT, the
+in-field line break of TSV exports. NDJSON line: one compact JSON document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import add
+
+import msgspec
+
+from hub.errors import InvalidEvent
+from hub.event import START, Event, IdOrder, Limits, ids_from
+
+TSV = "tsv"
+NDJSON = "ndjson"
+CONTENT_TYPES = {
+    TSV: "text/tab-separated-values; charset=utf-8",
+    NDJSON: "application/x-ndjson; charset=utf-8",
+}
+
+LINE_BREAK = b"\x0b"
+"""VT: how a line break inside data is stored."""
+
+Row = list[bytes]
+"""The three fields of a TSV line: id, event, data as stored."""
+
+_START = frozenset(each.encode() for each in START)
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NOT_JSON = (msgspec.DecodeError, RecursionError)  # the latter: nested too deep
+_validate_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def data_column(body: bytes) -> bytes:
+    """The data column for a body as posted: one final line break dropped, the others VT.
+
+    Raises `InvalidEvent` for NUL, VT or bytes that are not UTF-8.
+    """
+    if body.endswith(b"\n"):
+        body = body[:-2] if body.endswith(b"\r\n") else body[:-1]
+    if b"\0" in body or LINE_BREAK in body:
+        raise InvalidEvent("the data holds a NUL or VT (0x0B), which it must not")
+    check_utf8(body)
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return body.replace(b"\n", LINE_BREAK)
+
+
+def check_utf8(text: bytes) -> None:
+    """Raise `InvalidEvent`, naming the byte, if `text` is not UTF-8."""
+    if text.isascii():
+        return
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidEvent(f"byte {error.start + 1} of the data is not UTF-8") from None
+
+
+def encode_line(event: Event) -> bytes:
+    """One event as a TSV line; its fields must have been checked."""
+    data = event.data.replace("\n", "\x0b")
+    return f"{event.id}\t{event.event}\t{data}\n".encode()
+
+
+def decode_row(row: Sequence[bytes]) -> Event:
+    """One TSV line's fields as an event."""
+    identity, event, data = row
+    return Event(identity.decode(), event.decode(), data.replace(LINE_BREAK, b"\n").decode())
+
+
+def split_rows(chunk: bytes) -> list[Row]:
+    """The fields of every line of a chunk of a sound TSV log."""
+    rows = [line.split(b"\t", 2) for line in chunk.split(b"\n")]
+    rows.pop()
+    return rows
+
+
+def fill_ids(chunk: bytes, first: int) -> tuple[bytes, int]:
+    """Give the lines whose id column is empty ids from time `first` on.
+
+    Returns the chunk and the time for the next id.
+    """
+    lines = chunk.split(b"\n")
+    lines.pop()
+    if all(line.startswith(b"\t") for line in lines):
+        ids = ids_from(first, len(lines))
+        lines = list(map(add, ids, lines))
+        first += len(lines)
+    else:
+        for at, line in enumerate(lines):
+            if line.startswith(b"\t"):
+                lines[at] = ids_from(first, 1)[0] + line
+                first += 1
+    lines.append(b"")
+    return b"\n".join(lines), first
+
+
+def check_rows(chunk: bytes, limits: Limits, *, stored: bool) -> list[Row]:
+    """Split a chunk of TSV lines that come from outside, and check each.
+
+    With `stored` the lines stand in a log: each must have an id, and any size
+    goes. Raises `InvalidEvent` whose `line` counts from 1 within the chunk.
+    """
+    rows = split_rows(chunk)
+    ids: list[bytes] = []
+    sound = (
+        b"\0" not in chunk and b"\r" not in chunk and _is_utf8(chunk) and set(map(len, rows)) == {3}
+    )
+    if sound:
+        ids = [row[0] for row in rows]
+        if stored:
+            sound = all(ids)
+        else:
+            sound = (
+                max(map(len, ids)) <= limits.id_bytes
+                and _START.isdisjoint(ids)
+                and max(map(len, {row[1] for row in rows})) <= limits.type_bytes
+                and max(len(row[2]) for row in rows) <= limits.event_bytes
+            )
+    if not sound:
+        for number, row in enumerate(rows, 1):
+            reason = _fault(row, limits, stored)
+            if reason:
+                raise InvalidEvent(reason, number)
+        raise AssertionError("a chunk is unsound, but none of its lines")
+    return rows
+
+
+def _is_utf8(chunk: bytes) -> bool:
+    if chunk.isascii():
+        return True
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _fault(row: Row, limits: Limits, stored: bool) -> str | None:
+    line = b"\t".join(row)
+    if len(row) < 3:
+        return "it is not 'id TAB event TAB data': it has fewer than two TABs"
+    if b"\0" in line or b"\r" in line:
+        return "it holds a NUL or CR, which it must not"
+    if not _is_utf8(line):
+        return "it is not UTF-8"
+    if stored:
+        return None if row[0] else "it has no id"
+    if row[0] in _START:
+        return f"its id cannot be {row[0].decode()!r}: as a cursor that means the beginning"
+    for what, field, limit in (
+        ("id", row[0], limits.id_bytes),
+        ("event type", row[1], limits.type_bytes),
+        ("data", row[2], limits.event_bytes),
+    ):
+        if len(field) > limit:
+            return f"its {what} has {len(field)} bytes; the limit is {limit}"
+    return None
+
+
+def check_json_line(line: bytes) -> None:
+    """Raise `InvalidEvent` if a line of an NDJSON batch cannot be an event's data."""
+    if b"\r" in line or LINE_BREAK in line or b"\0" in line:
+        raise InvalidEvent("it holds a CR, VT or NUL outside of an escape")
+    try:
+        _validate_json(line)
+    except _NOT_JSON as error:
+        raise InvalidEvent(f"it is not JSON: {error}") from None
+
+
+class Batch(msgspec.Struct):
+    """Events that are committed together, as TSV lines.
+
+    `chunks` hold whole lines; where the id column is empty the hub gives one,
+    at the moment of the commit. `blank` counts those. `first_id` and `last_id`
+    are empty when they are blank. `order` tells of the given ids.
+    """
+
+    chunks: list[bytes]
+    count: int
+    blank: int
+    first_id: str
+    last_id: str
+    order: IdOrder
+
+    @classmethod
+    def of_one(cls, event_id: str, event_type: str, data: bytes) -> Batch:
+        """One event; `data` is its column as stored. The id may be empty."""
+        order = IdOrder()
+        if event_id:
+            order.extend([event_id.encode()])
+        line = f"{event_id}\t{event_type}\t".encode() + data + b"\n"
+        return cls([line], 1, 0 if event_id else 1, event_id, event_id, order)
+
+
+def documents(
+    rows: Iterable[Sequence[bytes]], stream: str, revision: int, only: bytes | None = None
+) -> bytes:
+    """Rows of a TSV log as NDJSON documents, the first row being event `revision` of `stream`.
+
+    With `only`, just the events of that type.
+    """
+    head = b'{"stream":' + msgspec.json.encode(stream) + b',"payload":'
+    parts: list[bytes] = []
+    for version, (identity, event, data) in enumerate(rows, revision - 1):
+        if only is None or event == only:
+            parts += (
+                head,
+                payload_of(event, data),
+                b',"metadata":{"id":',
+                msgspec.json.encode(identity.decode()),
+                b',"streamVersion":%d}}\n' % version,
+            )
+    return b"".join(parts)
+
+
+def payload_of(event: bytes, data: bytes) -> bytes:
+    """A TSV event's payload as compact JSON.
+
+    It is the data itself when that is a JSON object, with `type` set from the
+    event's type when it has none; numbers keep their digits.
+    """
+    text = data.replace(LINE_BREAK, b"\n")
+    if text.lstrip(b" \t\n")[:1] == b"{":
+        try:
+            fields = _decode_fields(text)
+        except _NOT_JSON:
+            pass
+        else:
+            compact = msgspec.json.format(text, indent=-1).strip()
+            if not event or "type" in fields:
+                return compact
+            tag = b'{"type":' + msgspec.json.encode(event.decode())
+            return tag + (b"," + compact[1:] if fields else b"}")
+    return msgspec.json.encode({"type": event.decode(), "data": text.decode()})

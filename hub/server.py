@@ -1,0 +1,74 @@
+"""Runs the hub as a process: the socket, the signals, the end within two seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+
+import uvloop
+from aiohttp import web
+
+from hub.engines.files import FilesEngine
+from hub.errors import StartupError
+from hub.options import Options
+from hub.web.app import make_app
+from hub.web.context import HUB
+
+SHUTDOWN_SECONDS = 1.0
+"""What requests under way get to finish after SIGTERM."""
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted."""
+
+logger = logging.getLogger(__name__)
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `StartupError`."""
+    _raise_open_files()
+    uvloop.run(_serve(options))
+
+
+async def _serve(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    engine = FilesEngine(options.events, options.durability, options.sync_interval)
+    app = make_app(options, engine)
+    runner = web.AppRunner(
+        app,
+        access_log=logging.getLogger("hub.access") if options.access_log else None,
+        handler_cancellation=True,  # ends a subscription when its client goes
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, options)
+        await stop.wait()
+        logger.info("shutting down")
+    finally:
+        app[HUB].subscriptions.close()
+        await runner.cleanup()
+    logger.info("stopped")
+
+
+async def _listen(runner: web.AppRunner, options: Options) -> None:
+    site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror or error}; "
+            "choose another with --host and --port"
+        ) from error
+    host, port = runner.addresses[0][:2]
+    logger.info("listening on http://%s:%s, events in %s", host, port, options.events.resolve())
+
+
+def _raise_open_files() -> None:
+    """Every subscriber is an open file: take as many as the system lets us have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

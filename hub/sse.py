@@ -1,0 +1,123 @@
+"""Server-sent events: what the hub writes and what a client reads.
+
+Owns the `text/event-stream` format of the WHATWG HTML standard, section 9.2
+(https://html.spec.whatwg.org/multipage/server-sent-events.html). It must not
+know sockets or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from hub.formats import LINE_BREAK
+
+CONTENT_TYPE = "text/event-stream"
+
+HEARTBEAT = b":\n"
+"""A bare comment line. With a blank line behind it, some clients fire an empty message."""
+
+RESET = b"event: hub-reset\ndata: \n\n"
+"""First frame to a reader whose id is unknown: what follows is the log from its beginning."""
+
+_VT = LINE_BREAK
+_NEXT_DATA = b"\ndata: "
+
+
+def retry(milliseconds: int) -> bytes:
+    """The field that tells a client how long to wait before it connects again."""
+    return b"retry: %d\n" % milliseconds
+
+
+def frames(rows: Iterable[Sequence[bytes]], only: bytes | None = None) -> bytes:
+    """Frames for the rows of a TSV log; with `only`, for the events of that type.
+
+    Each has an `id:` line, an `event:` line unless its type is empty, and one
+    `data:` line for each line of its data.
+    """
+    if only is not None:
+        rows = [row for row in rows if row[1] == only]
+    return b"".join(
+        [
+            b"id: %b\nevent: %b\ndata: %b\n\n"
+            % (identity, event, data.replace(_VT, _NEXT_DATA) if _VT in data else data)
+            if event
+            else b"id: %b\ndata: %b\n\n"
+            % (identity, data.replace(_VT, _NEXT_DATA) if _VT in data else data)
+            for identity, event, data in rows
+        ]
+    )
+
+
+class Message(Struct, frozen=True, gc=False):
+    """One dispatched message: its type (`message` when none is given), data, last event id."""
+
+    event: str
+    data: str
+    id: str
+
+
+class Parser:
+    """An incremental reader of an event stream; bytes in, messages out.
+
+    Lines end with CR LF, LF or CR, wherever the pieces are cut. `last_event_id`
+    is the id to resume from, `retry` the last reconnection time in
+    milliseconds or None. A message that the stream does not finish is dropped.
+    """
+
+    def __init__(self, last_event_id: str = "") -> None:
+        self.last_event_id = last_event_id
+        self.retry: int | None = None
+        self._open: list[bytes] = []  # pieces of the line that has no end yet
+        self._after_cr = False
+        self._started = False
+        self._id = last_event_id
+        self._event = ""
+        self._data: list[str] = []
+
+    def feed(self, piece: bytes) -> list[Message]:
+        """Take in the next bytes; return the messages that they complete."""
+        if self._after_cr and piece:
+            # The CR has already ended its line: an LF behind it belongs to it.
+            self._after_cr = False
+            if piece.startswith(b"\n"):
+                piece = piece[1:]
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._open.append(piece)
+        if b"\n" not in piece:
+            return []
+        lines = b"".join(self._open).split(b"\n")
+        self._open = [lines.pop()]
+        messages: list[Message] = []
+        for line in lines:
+            if line:
+                self._field(line)
+            else:
+                self._dispatch(messages)
+        return messages
+
+    def _field(self, line: bytes) -> None:
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value.decode(errors="replace"))
+        elif name == b"event":
+            self._event = value.decode(errors="replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode(errors="replace")
+        elif name == b"retry" and value.isdigit():
+            self.retry = int(value)
+
+    def _dispatch(self, messages: list[Message]) -> None:
+        self._started = True
+        self.last_event_id = self._id
+        if self._data:
+            messages.append(Message(self._event or "message", "\n".join(self._data), self._id))
+        self._data = []
+        self._event = ""

@@ -1,0 +1,1 @@
+"""Where logs live on disk. Knows files and events; must not know HTTP or subscriptions."""

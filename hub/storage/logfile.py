@@ -1,0 +1,217 @@
+"""Log files as bytes: append, read, cut, sync. Every file call of a log is made here.
+
+Must not know events: crash tests of this module need no server. All functions
+block and belong on a worker thread. A file's *good length* is the caller's
+knowledge; bytes behind it are never shown to anybody.
+
+The write path follows Redis `aof.c` (what fails is cut back before anyone is
+answered) and etcd `wal` (a torn tail and damage elsewhere are told apart).
+
+A group of several lines must come back whole or not at all after a crash,
+though a TSV line has no room for a mark. Therefore its first byte is written
+last: until the rest is synced a NUL stands in its place, which no line of a
+log may begin with. Recovery cuts from such a NUL to the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BLOCK = 4096
+"""Bytes: what is written again after a failed sync starts at a multiple of this."""
+
+UNFINISHED = b"\0"
+"""Stands for the first byte of a group of lines until the group is whole."""
+
+
+class FileChanged(Exception):
+    """The file is longer or shorter than its good length; `size` is what it has."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class Unsynced(Exception):
+    """It is not known what of the file is on disk: no writes until it is reopened."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Disk:
+    """The operating system's calls, as one object so that tests can make the n-th one fail."""
+
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    write = staticmethod(os.write)
+    pwrite = staticmethod(os.pwrite)
+    pread = staticmethod(os.pread)
+    lseek = staticmethod(os.lseek)
+    fstat = staticmethod(os.fstat)
+    ftruncate = staticmethod(os.ftruncate)
+    fdatasync = staticmethod(os.fdatasync)
+    fsync = staticmethod(os.fsync)
+
+
+@contextmanager
+def opened(disk: Disk, path: Path | str, flags: int) -> Iterator[int]:
+    """A file descriptor for the length of a `with`."""
+    fd = disk.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+    finally:
+        disk.close(fd)
+
+
+def create(disk: Disk, path: Path, *, sync: bool) -> None:
+    """Make a log file unless it is there; with `sync` its directory entry is on disk afterwards."""
+    with opened(disk, path, os.O_WRONLY | os.O_CREAT):
+        pass
+    if sync:
+        sync_directory(disk, path.parent)
+
+
+def sync_directory(disk: Disk, path: Path) -> None:
+    """Put a directory's entries on disk."""
+    with opened(disk, path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        disk.fsync(fd)
+
+
+def append(
+    disk: Disk, path: Path, good: int, chunks: Iterable[bytes], *, whole: bool, sync: bool
+) -> int:
+    """Append `chunks` as one group behind the good length; return the new good length.
+
+    With `whole` a crash leaves all of them or none; with `sync` they are on
+    disk on return. Raises `FileChanged` before anything is written if somebody
+    else wrote to the file; `OSError` after a failed write, with the file cut
+    back; `Unsynced` if a sync failed, or the cutting back did.
+    """
+    with opened(disk, path, os.O_WRONLY | os.O_APPEND) as fd:
+        size = disk.fstat(fd).st_size
+        if size != good:
+            raise FileChanged(size)
+        try:
+            end, first = _write_all(disk, fd, good, chunks, whole)
+            if first:
+                if sync:
+                    _sync(disk, fd)
+                _finish(disk, path, good, first)
+        except OSError:
+            _cut(disk, fd, good, sync)
+            raise
+        if sync:
+            _sync(disk, fd)
+    return end
+
+
+def _write_all(
+    disk: Disk, fd: int, good: int, chunks: Iterable[bytes], whole: bool
+) -> tuple[int, bytes]:
+    """Write every chunk; return the end, and the first byte if a NUL was written for it."""
+    end, first = good, b""
+    for chunk in chunks:
+        if whole and not first:
+            first, chunk = chunk[:1], UNFINISHED + chunk[1:]
+        rest = memoryview(chunk)
+        while rest:
+            written = disk.write(fd, rest)
+            at = disk.lseek(fd, 0, os.SEEK_CUR) - written
+            if at != end:
+                _make_way(disk, fd, good, at, end)
+            end += written
+            rest = rest[written:]
+    return end, first
+
+
+def _make_way(disk: Disk, fd: int, good: int, at: int, end: int) -> None:
+    """Somebody appended between our look and our write, which stands at `at` instead of `end`."""
+    if end != good:  # theirs stands amid ours: there is no telling them apart
+        raise OSError(errno.EBUSY, "another process wrote to the file at the same moment")
+    _cut(disk, fd, at, False)
+    raise FileChanged(at)
+
+
+def _finish(disk: Disk, path: Path, at: int, first: bytes) -> None:
+    # Another descriptor: on one with O_APPEND, Linux' pwrite() appends.
+    with opened(disk, path, os.O_WRONLY) as fd:
+        if disk.pwrite(fd, first, at) != len(first):
+            raise OSError(errno.EIO, "a single byte could not be written")
+
+
+def _cut(disk: Disk, fd: int, good: int, sync: bool) -> None:
+    try:
+        disk.ftruncate(fd, good)
+        if sync:
+            disk.fdatasync(fd)
+    except OSError as error:
+        raise Unsynced(error) from error
+
+
+def _sync(disk: Disk, fd: int) -> None:
+    try:
+        disk.fdatasync(fd)
+    except OSError as error:
+        raise Unsynced(error) from error
+
+
+def sync(disk: Disk, path: Path) -> None:
+    """Put on disk what was appended without `sync`; raises `Unsynced`."""
+    with opened(disk, path, os.O_WRONLY) as fd:
+        _sync(disk, fd)
+
+
+def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
+    """Make a log sound again after `Unsynced`: raises `OSError` while that fails.
+
+    What lies behind the good length is cut off. The blocks from the last one
+    known to be on disk are written again, since a page that failed to sync
+    may be marked clean; then synced, dropped from the cache and compared with
+    what the disk gives back.
+    """
+    with opened(disk, path, os.O_RDWR) as fd:
+        size = disk.fstat(fd).st_size
+        if size < good:
+            raise OSError(errno.EIO, f"the file has {size} bytes, but {good} were acknowledged")
+        disk.ftruncate(fd, good)
+        start = max(0, min(synced, good) - 1) // BLOCK * BLOCK
+        for at in range(start, good, 256 * BLOCK):
+            part = disk.pread(fd, min(256 * BLOCK, good - at), at)
+            if disk.pwrite(fd, part, at) != len(part):
+                raise OSError(errno.EIO, "a block could not be written again")
+            disk.fdatasync(fd)
+            os.posix_fadvise(fd, at, len(part), os.POSIX_FADV_DONTNEED)
+            if disk.pread(fd, len(part), at) != part:
+                raise OSError(errno.EIO, "the disk does not give back what was written")
+        disk.fdatasync(fd)
+
+
+def cut(disk: Disk, path: Path, good: int) -> int:
+    """Cut a torn tail off, durably; return how many bytes went."""
+    with opened(disk, path, os.O_WRONLY) as fd:
+        size = disk.fstat(fd).st_size
+        disk.ftruncate(fd, good)
+        disk.fdatasync(fd)
+    return max(0, size - good)
+
+
+def read(disk: Disk, path: Path, start: int, end: int) -> bytes:
+    """The bytes from `start` up to `end`, or up to the end of the file."""
+    with opened(disk, path, os.O_RDONLY) as fd:
+        return disk.pread(fd, end - start, start)
+
+
+def read_pieces(disk: Disk, fd: int, start: int, end: int, size: int) -> Iterator[bytes]:
+    """The bytes from `start` up to `end` in pieces of at most `size`."""
+    while start < end:
+        piece = disk.pread(fd, min(size, end - start), start)
+        if not piece:
+            return
+        yield piece
+        start += len(piece)

@@ -1,0 +1,234 @@
+"""Subscriptions: cursors in logs, not queues.
+
+Owns who follows which log, the fan-out of what is committed, and the catching
+up of those who fell behind. Must not know HTTP: a subscriber is a transport
+that bytes can be written to, and a coroutine that waits until it takes more.
+
+A subscriber that has caught up is *live*: each committed group is framed once
+and the same bytes go to every one of them. One whose transport is still full
+gets no copy: it is *behind*, its cursor stays, and its own task serves it from
+the file. Between the check that a cursor is at the end of the log and the
+entry into the list of live ones nothing is awaited, so the seam has no gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from hub import sse
+from hub.engines.base import Committed, Engine
+from hub.formats import split_rows
+
+BACKLOG = 64 * 1024
+"""Bytes waiting in a transport above which a subscriber counts as behind."""
+
+SLICE = 256
+"""Subscribers that get a heartbeat before other work has its turn."""
+
+CACHED_BLOCKS = 16
+"""Framed pieces of logs kept for subscribers that catch up side by side."""
+
+
+class Transport(Protocol):
+    """The part of `asyncio.WriteTransport` that a subscription uses."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+
+
+class Subscription:
+    """One reader of one log. `run` serves it until it is ended."""
+
+    __slots__ = ("_drain", "_left", "_subscriptions", "name", "only", "place", "transport")
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        name: str,
+        only: bytes | None,
+        place: int,
+        transport: Transport,
+        drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._subscriptions = subscriptions
+        self.name = name
+        self.only = only
+        self.place = place
+        self.transport = transport
+        self._drain = drain
+        self._left: asyncio.Future[None] | None = None  # set while live
+
+    async def run(self) -> None:
+        """Serve events from the cursor on until the hub closes.
+
+        Cancel it when the reader has gone; that is safe at any time. Raises
+        `ConnectionError` if the transport is lost while it is behind.
+        """
+        subscriptions = self._subscriptions
+        try:
+            while not subscriptions.closing:
+                await self._drain()
+                end = subscriptions.end(self.name)
+                if self.place < end:
+                    frames, self.place = await subscriptions.block(self, end)
+                    if frames:
+                        self.transport.write(frames)
+                    continue
+                self._left = asyncio.get_running_loop().create_future()
+                subscriptions.enter(self)
+                await self._left
+                self._left = None
+        finally:
+            subscriptions.leave(self)
+
+    @property
+    def live(self) -> bool:
+        """Whether it has caught up."""
+        return self._left is not None and not self._left.done()
+
+    def fall_behind(self, place: int) -> None:
+        """Go on from `place`, from the file."""
+        self.place = place
+        self.wake()
+
+    def wake(self) -> None:
+        """Let `run` look again."""
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
+
+
+class Subscriptions:
+    """All subscriptions of one hub."""
+
+    def __init__(self, engine: Engine, heartbeat: float) -> None:
+        self._engine = engine
+        self._heartbeat = heartbeat
+        # By log, then by event type (None: all): dictionaries keep their order.
+        self._live: dict[str, dict[bytes | None, dict[Subscription, None]]] = {}
+        self._open: set[Subscription] = set()
+        self._blocks: OrderedDict[
+            tuple[str, bytes | None, int], asyncio.Future[tuple[bytes, int]]
+        ] = OrderedDict()
+        self._ticker: asyncio.Task[None] | None = None
+        self.closing = False
+        self.live_count = 0
+        engine.on_commit.append(self.publish)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def behind_count(self) -> int:
+        """How many subscribers are being served from files."""
+        return len(self._open) - self.live_count
+
+    def start(self) -> None:
+        """Begin to send heartbeats."""
+        self._ticker = asyncio.get_running_loop().create_task(self._beat())
+
+    def close(self) -> None:
+        """End every subscription; each `run` returns soon after."""
+        self.closing = True
+        if self._ticker:
+            self._ticker.cancel()
+        for each in tuple(self._open):
+            each.wake()
+
+    def add(
+        self,
+        name: str,
+        only: str | None,
+        place: int,
+        transport: Transport,
+        drain: Callable[[], Awaitable[None]],
+    ) -> Subscription:
+        """A subscription that begins at `place`; the caller runs it."""
+        event = None if only is None else only.encode()
+        subscription = Subscription(self, name, event, place, transport, drain)
+        self._open.add(subscription)
+        return subscription
+
+    def end(self, name: str) -> int:
+        """The place behind the last event of a log, 0 if it was never written."""
+        log = self._engine.find(name)
+        return 0 if log is None else log.length
+
+    def enter(self, subscription: Subscription) -> None:
+        """Count a subscriber as live. Its cursor must be at the end of its log."""
+        groups = self._live.setdefault(subscription.name, {})
+        groups.setdefault(subscription.only, {})[subscription] = None
+        self.live_count += 1
+
+    def leave(self, subscription: Subscription) -> None:
+        """Forget a subscriber."""
+        self._unlive(subscription)
+        self._open.discard(subscription)
+
+    def publish(self, commit: Committed) -> None:
+        """Send a committed group to the live subscribers of its log."""
+        groups = self._live.get(commit.log.name)
+        if not groups:
+            return
+        rows = None if commit.lines is None else split_rows(commit.lines)
+        for only, members in tuple(groups.items()):
+            frames = None if rows is None else sse.frames(rows, only)
+            behind = []
+            for each in members:
+                transport = each.transport
+                if frames is None or transport.get_write_buffer_size() > BACKLOG:
+                    behind.append(each)
+                elif frames:
+                    transport.write(frames)
+            for each in behind:
+                self._unlive(each)
+                each.fall_behind(commit.start)
+
+    async def block(self, subscription: Subscription, end: int) -> tuple[bytes, int]:
+        """The next frames for a subscriber that is behind, and the place after them.
+
+        Subscribers that catch up side by side share what is read and framed.
+        """
+        key = (subscription.name, subscription.only, subscription.place)
+        found = self._blocks.get(key)
+        if found is None:
+            found = asyncio.ensure_future(self._frame(*key, end))
+            self._blocks[key] = found
+            if len(self._blocks) > CACHED_BLOCKS:
+                self._blocks.popitem(last=False)
+        try:
+            return await asyncio.shield(found)
+        except OSError:
+            self._blocks.pop(key, None)
+            raise
+
+    async def _frame(
+        self, name: str, only: bytes | None, place: int, end: int
+    ) -> tuple[bytes, int]:
+        lines = await self._engine.read(name, place, end)
+        return sse.frames(split_rows(lines), only), place + len(lines)
+
+    def _unlive(self, subscription: Subscription) -> None:
+        groups = self._live.get(subscription.name)
+        members = groups.get(subscription.only) if groups else None
+        if groups is None or members is None or subscription not in members:
+            return
+        del members[subscription]
+        self.live_count -= 1
+        if not members:
+            del groups[subscription.only]
+            if not groups:
+                del self._live[subscription.name]
+
+    async def _beat(self) -> None:
+        """Send every live subscriber a comment now and then, so that proxies keep it open."""
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            for at, each in enumerate(tuple(self._open)):
+                if each.live and not each.transport.get_write_buffer_size():
+                    each.transport.write(sse.HEARTBEAT)
+                if at % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)

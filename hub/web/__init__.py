@@ -1,0 +1,1 @@
+"""The HTTP doors. Only this package and the client know aiohttp."""

@@ -1,0 +1,116 @@
+"""The HTTP application: its routes, its one error boundary, its life.
+
+Owns how requests find their doors. Must not know what a door does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from hub.engines.base import Engine
+from hub.errors import HubError
+from hub.options import Options
+from hub.subscription import Subscriptions
+from hub.web import channels, operations
+from hub.web.context import HUB, Context
+from hub.web.errors import answer, answer_to
+from hub.web.metrics import Metrics
+from hub.web.origins import Origins
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(options: Options, engine: Engine) -> web.Application:
+    """The application over an engine that is not yet open; it opens and closes it."""
+    subscriptions = Subscriptions(engine, options.heartbeat)
+    hub = Context(options, engine, subscriptions, Metrics(engine, subscriptions))
+    origins = Origins(options.cors)
+    app = web.Application(
+        middlewares=[_boundary(hub, origins)], client_max_size=options.max_request_bytes
+    )
+    app[HUB] = hub
+    app.router.add_get("/", operations.welcome)
+    app.router.add_get("/health", operations.health)
+    app.router.add_get("/metrics", operations.metrics)
+    app.router.add_get("/{channel}", channels.get)
+    app.router.add_post("/{channel}", channels.post)
+    app.router.add_route("*", "/{path:.+/.*}", _no_such_path)
+    if options.cors:
+
+        async def mark(request: web.Request, response: web.StreamResponse) -> None:
+            origin = request.headers.get("Origin")
+            if origin:
+                origins.mark(response.headers, origin)
+
+        app.on_response_prepare.append(mark)
+    app.cleanup_ctx.append(_life)
+    app.on_shutdown.append(_end_subscriptions)
+    return app
+
+
+async def _life(app: web.Application):  # type: ignore[no-untyped-def]
+    hub = app[HUB]
+    await hub.engine.open()
+    hub.subscriptions.start()
+    yield
+    hub.subscriptions.close()
+    await hub.engine.close()
+
+
+async def _end_subscriptions(app: web.Application) -> None:
+    app[HUB].subscriptions.close()
+
+
+async def _no_such_path(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
+
+
+def _boundary(hub: Context, origins: Origins) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """The middleware that answers errors, preflights and forbidden origins."""
+
+    @web.middleware
+    async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            origin = request.headers.get("Origin")
+            if origin is not None:
+                origins.check_write(request, origin)
+            if request.method == "OPTIONS":
+                return origins.preflight(request)
+            return await handler(request)
+        except HubError as error:
+            response = answer_to(error)
+            code = error.code
+        except web.HTTPException as error:
+            code = (error.reason or "error").lower().replace(" ", "_")
+            response = answer(error.status, _explain(request, error), code)
+            if isinstance(error, web.HTTPMethodNotAllowed):
+                response.headers["Allow"] = error.headers["Allow"] + ",OPTIONS"
+        except (ConnectionError, asyncio.CancelledError):
+            raise  # the client has gone
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+            code = "internal"
+            response = answer(500, "the hub made a mistake; its log says more", code)
+        hub.metrics.failed(code)
+        return response
+
+    return boundary
+
+
+def _explain(request: web.Request, error: web.HTTPException) -> str:
+    if isinstance(error, web.HTTPNotFound):
+        return (
+            f"there is nothing at {request.path}: a channel is /{{name}}, "
+            "its name 4 to 64 letters, digits, '_' or '-'"
+        )
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return f"{error.method} is not allowed here; allowed: {error.headers['Allow']}"
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return f"the body is too large: {error.text}"
+    return error.text or error.reason

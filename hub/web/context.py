@@ -1,0 +1,27 @@
+"""What every door needs: the parts of the running hub, found by `request.app[HUB]`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from hub.engines.base import Engine
+from hub.options import Options
+from hub.subscription import Subscriptions
+from hub.web.metrics import Metrics
+
+
+@dataclass
+class Context:
+    """The parts of one running hub."""
+
+    options: Options
+    engine: Engine
+    subscriptions: Subscriptions
+    metrics: Metrics
+    started: float = field(default_factory=time.monotonic)
+
+
+HUB: web.AppKey[Context] = web.AppKey("hub", Context)

@@ -1,0 +1,36 @@
+"""Turns errors into answers: the one table from an error's class to its status."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from hub import errors
+
+_STATUS: dict[type[errors.HubError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Forbidden: 403,
+    errors.TooLarge: 413,
+    errors.InvalidEvent: 422,
+    errors.LogUnavailable: 503,
+    errors.Closing: 503,
+    errors.DiskFull: 507,
+    errors.HubError: 500,
+}
+
+
+def status_of(error: errors.HubError) -> int:
+    """The HTTP status for an error: that of its class, or of the nearest base that has one."""
+    return next(_STATUS[each] for each in type(error).__mro__ if each in _STATUS)
+
+
+def answer(status: int, message: str, code: str, **headers: str) -> web.Response:
+    """The hub's one form of an error: `{"error": …, "code": …}`."""
+    body = msgspec.json.encode({"error": message, "code": code}) + b"\n"
+    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+
+def answer_to(error: errors.HubError) -> web.Response:
+    """The answer to an error that the hub raised on purpose."""
+    headers = {"Retry-After": "1"} if isinstance(error, errors.LogUnavailable) else {}
+    return answer(status_of(error), str(error), error.code, **headers)

@@ -1,0 +1,85 @@
+"""The door of subscriptions: `Accept: text/event-stream`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from hub import sse
+from hub.engines.base import Selection
+from hub.errors import InvalidRequest
+from hub.event import START
+from hub.web.context import HUB, Context
+from hub.web.selection import cursor_of, number_of
+
+BUSY_RETRY = 15
+"""How many times the usual `retry:` a subscriber waits when the hub is full or closing."""
+
+_HEADERS = {
+    "Content-Type": sse.CONTENT_TYPE,
+    # no-transform: a proxy that compresses would hold events back.
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",  # nginx
+}
+
+
+class EventStream(web.StreamResponse):
+    """A response without length or chunks: its end is the end of the connection.
+
+    So one and the same bytes object can go to every subscriber.
+    """
+
+    _length_check = False
+
+
+async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
+    """Send what the read selects, then stay and send what is added."""
+    hub = request.app[HUB]
+    for parameter in ("until", "limit"):
+        if parameter in request.query:
+            raise InvalidRequest(f"{parameter!r} does not go with a subscription: it has no end")
+    full = len(hub.subscriptions) >= hub.options.max_subscriptions
+    if full or hub.subscriptions.closing:
+        return await _turn_away(request, hub)
+    place, resumed_from = await _begin(request, hub, name)
+    response = EventStream(headers=_HEADERS)
+    response.force_close()
+    if resumed_from is not None:
+        response.headers["Last-Event-ID"] = resumed_from
+    writer = await response.prepare(request)
+    head = sse.retry(hub.options.retry) + sse.HEARTBEAT
+    await response.write(head + sse.RESET if resumed_from == "" else head)
+    transport = request.transport
+    if writer is not None and transport is not None:
+        subscription = hub.subscriptions.add(
+            name, request.query.get("event"), place, transport, writer.drain
+        )
+        await subscription.run()
+    return response
+
+
+async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, str | None]:
+    """The place to begin at and the id before it; that is empty if the cursor is unknown."""
+    log = hub.engine.find(name)
+    cursor = cursor_of(request)
+    if log is None:
+        return 0, "" if cursor and cursor not in START else None
+    end = log.length
+    tail = number_of(request, "tail")
+    if cursor in START or (cursor is None and tail is not None):
+        if tail is None:
+            return 0, None
+        wanted = Selection(tail=tail, event=request.query.get("event"))
+        return (await hub.engine.window(name, wanted, end)).start, None
+    if cursor is None:
+        return end, log.last_id
+    place = await hub.engine.resume(name, cursor, end)
+    return (0, "") if place is None else (place, cursor)
+
+
+async def _turn_away(request: web.Request, hub: Context) -> web.StreamResponse:
+    # Any status but 200 makes a browser give up for good.
+    response = EventStream(headers=_HEADERS)
+    response.force_close()
+    await response.prepare(request)
+    await response.write(sse.retry(hub.options.retry * BUSY_RETRY) + sse.HEARTBEAT)
+    return response

@@ -1,0 +1,67 @@
+"""Which web pages may use the hub: cross-origin requests and their preflights.
+
+Owns the rules of CORS (WHATWG Fetch, section 3.2). A write needs no preflight
+when it is a "simple" POST, so the origin of every write is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from hub.errors import Forbidden
+
+ANY = "*"
+
+PREFLIGHT_SECONDS = 600
+"""How long a browser may remember the answer to a preflight."""
+
+_EXPOSED = "Last-Event-ID, ETag, Content-Range, Accept-Ranges, Retry-After"
+_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_HEADERS = "Last-Event-ID, Content-Type, Cache-Control, If-None-Match, Range, Authorization"
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Origins:
+    """The origins that are allowed."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(each.rstrip("/").lower() for each in allowed)
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of this origin may read and write."""
+        return ANY in self._allowed or origin.lower() in self._allowed
+
+    def check_write(self, request: web.BaseRequest, origin: str) -> None:
+        """Raise `Forbidden` if a page of this origin must not make this request."""
+        if request.method in _READS or self.allows(origin):
+            return
+        if origin.partition("://")[2].lower() == request.headers.get("Host", "").lower():
+            return  # the hub's own page
+        raise Forbidden(
+            f"pages of {origin} may not write here: allow it with --cors {origin}, "
+            "or in the environment as HUB_CORS"
+        )
+
+    def mark(self, headers: CIMultiDict[str], origin: str) -> None:
+        """Let pages of an allowed origin read an answer."""
+        headers.add("Vary", "Origin")
+        if self.allows(origin):
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = _EXPOSED
+
+    def preflight(self, request: web.BaseRequest) -> web.Response:
+        """The answer to `OPTIONS`."""
+        headers = {
+            "Allow": _METHODS,
+            "Access-Control-Allow-Methods": _METHODS,
+            "Access-Control-Allow-Headers": _HEADERS,
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        }
+        if request.headers.get("Access-Control-Request-Private-Network") == "true":
+            headers["Access-Control-Allow-Private-Network"] = "true"
+        if not self.allows(request.headers.get("Origin", "")):
+            headers = {"Allow": _METHODS}
+        return web.Response(status=204, headers=headers)

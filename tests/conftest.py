@@ -1,0 +1,50 @@
+"""Fixtures: a real hub on a real socket, over a directory of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from hub.engines.files import FilesEngine
+from hub.options import Options
+from hub.web.app import make_app
+
+Client: TypeAlias = TestClient[web.Request, web.Application]
+StartHub = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    """The events directory of the test's hub."""
+    return tmp_path / "events"
+
+
+@pytest.fixture
+async def start_hub(events: Path) -> AsyncIterator[StartHub]:
+    """Starts a hub over `events` in this process; takes options, and the engine's arguments."""
+    clients: list[Client] = []
+
+    async def start(*, engine: FilesEngine | None = None, **values: object) -> Client:
+        options = dataclasses.replace(Options(events=events), **values)  # type: ignore[arg-type]
+        engine = engine or FilesEngine(options.events, options.durability, options.sync_interval)
+        server = TestServer(make_app(options, engine))
+        client: Client = TestClient(server)
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def hub(start_hub: StartHub) -> Client:
+    """A client of a hub with default options."""
+    return await start_hub()
