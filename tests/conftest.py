@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,9 +14,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from hub.engines.files import FilesEngine
 from hub.options import Options
 from hub.web.app import make_app
+from tests.process import HubProcess
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 StartHub = Callable[..., Awaitable[Client]]
+RunHub = Callable[..., HubProcess]
 
 
 @pytest.fixture
@@ -48,3 +50,20 @@ async def start_hub(events: Path) -> AsyncIterator[StartHub]:
 async def hub(start_hub: StartHub) -> Client:
     """A client of a hub with default options."""
     return await start_hub()
+
+
+@pytest.fixture
+def run_hub(events: Path, tmp_path: Path) -> Iterator[RunHub]:
+    """Starts a hub as a process; takes the arguments of `hub serve`, and another directory."""
+    processes: list[HubProcess] = []
+
+    def run(*arguments: str, directory: Path = events) -> HubProcess:
+        process = HubProcess(directory, tmp_path / f"hub-{len(processes)}.log", *arguments)
+        processes.append(process)
+        process.start()
+        return process
+
+    yield run
+    for process in processes:
+        if process.process is not None:
+            process.kill()
