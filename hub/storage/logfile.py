@@ -28,6 +28,10 @@ UNFINISHED = b"\0"
 """Stands for the first byte of a group of lines until the group is whole."""
 
 
+# A write that fails with these has not come to its sync.
+_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class FileChanged(Exception):
     """The file is longer or shorter than its good length; `size` is what it has."""
 
@@ -49,7 +53,7 @@ class Disk:
 
     open = staticmethod(os.open)
     close = staticmethod(os.close)
-    write = staticmethod(os.write)
+    pwritev = staticmethod(os.pwritev)
     pwrite = staticmethod(os.pwrite)
     pread = staticmethod(os.pread)
     lseek = staticmethod(os.lseek)
@@ -69,6 +73,11 @@ def opened(disk: Disk, path: Path | str, flags: int) -> Iterator[int]:
         disk.close(fd)
 
 
+def open_for_append(disk: Disk, path: Path) -> int:
+    """A descriptor for `append`; the caller closes it."""
+    return disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
 def create(disk: Disk, path: Path, *, sync: bool) -> None:
     """Make a log file unless it is there; with `sync` its directory entry is on disk afterwards."""
     with opened(disk, path, os.O_WRONLY | os.O_CREAT):
@@ -83,55 +92,60 @@ def sync_directory(disk: Disk, path: Path) -> None:
         disk.fsync(fd)
 
 
-def append(
-    disk: Disk, path: Path, good: int, chunks: Iterable[bytes], *, whole: bool, sync: bool
-) -> int:
-    """Append `chunks` as one group behind the good length; return the new good length.
+def append(disk: Disk, fd: int, good: int, data: bytes, *, sync: bool) -> int:
+    """Append `data` behind the good length; return the new good length.
 
-    With `whole` a crash leaves all of them or none; with `sync` they are on
-    disk on return. Raises `FileChanged` before anything is written if somebody
-    else wrote to the file; `OSError` after a failed write, with the file cut
-    back; `Unsynced` if a sync failed, or the cutting back did.
+    `fd` is open with O_APPEND. With `sync` the data is on disk on return: it
+    is written and synced in one call, so a thread waits for the interpreter
+    once. Raises `FileChanged`, with nothing of this left in the file, if
+    somebody else wrote to it; `OSError` after a failed write, with the file
+    cut back; `Unsynced` if a sync failed, or the cutting back did.
     """
-    with opened(disk, path, os.O_WRONLY | os.O_APPEND) as fd:
-        size = disk.fstat(fd).st_size
-        if size != good:
-            raise FileChanged(size)
-        try:
-            end, first = _write_all(disk, fd, good, chunks, whole)
-            if first:
-                if sync:
-                    _sync(disk, fd)
-                _finish(disk, path, good, first)
-        except OSError:
-            _cut(disk, fd, good, sync)
-            raise
+    try:
+        return _write_all(disk, fd, good, good, data, os.RWF_DSYNC if sync else 0)
+    except OSError as error:
+        if sync and error.errno not in _REFUSED:
+            raise Unsynced(error) from error  # it may have been the sync that failed
+        _cut(disk, fd, good, sync)
+        raise
+
+
+def append_group(
+    disk: Disk, fd: int, path: Path, good: int, chunks: Iterable[bytes], *, sync: bool
+) -> int:
+    """Like `append`, for lines of which a crash must leave all or none."""
+    end, first = good, b""
+    try:
+        for chunk in chunks:
+            if not first:
+                first, chunk = chunk[:1], UNFINISHED + chunk[1:]
+            end = _write_all(disk, fd, good, end, chunk, 0)
         if sync:
             _sync(disk, fd)
+        _finish(disk, path, good, first)
+    except OSError:
+        _cut(disk, fd, good, sync)
+        raise
+    if sync:
+        _sync(disk, fd)
     return end
 
 
-def _write_all(
-    disk: Disk, fd: int, good: int, chunks: Iterable[bytes], whole: bool
-) -> tuple[int, bytes]:
-    """Write every chunk; return the end, and the first byte if a NUL was written for it."""
-    end, first = good, b""
-    for chunk in chunks:
-        if whole and not first:
-            first, chunk = chunk[:1], UNFINISHED + chunk[1:]
-        rest = memoryview(chunk)
-        while rest:
-            written = disk.write(fd, rest)
-            at = disk.lseek(fd, 0, os.SEEK_CUR) - written
-            if at != end:
-                _make_way(disk, fd, good, at, end)
-            end += written
-            rest = rest[written:]
-    return end, first
+def _write_all(disk: Disk, fd: int, good: int, end: int, data: bytes, flags: int) -> int:
+    """Write `data` at `end`, of a group that begins at `good`; return where it ends."""
+    rest = memoryview(data)
+    while rest:
+        written = disk.pwritev(fd, (rest,), -1, flags)  # -1: at the end, which lseek() then tells
+        at = disk.lseek(fd, 0, os.SEEK_CUR) - written
+        if at != end:
+            _make_way(disk, fd, good, at, end)
+        end += written
+        rest = rest[written:]
+    return end
 
 
 def _make_way(disk: Disk, fd: int, good: int, at: int, end: int) -> None:
-    """Somebody appended between our look and our write, which stands at `at` instead of `end`."""
+    """Somebody else changed the file: what we just wrote stands at `at` instead of `end`."""
     if end != good:  # theirs stands amid ours: there is no telling them apart
         raise OSError(errno.EBUSY, "another process wrote to the file at the same moment")
     _cut(disk, fd, at, False)

@@ -31,6 +31,9 @@ from hub.storage.recovery import Scan, scan
 GROUP_BYTES = 256 * 1024
 """A group up to this size is built in memory and handed to readers as it is."""
 
+FILE_SECONDS = 1.0
+"""How long a file stays open under load: one that was removed meanwhile is then noticed."""
+
 THREADS = 16
 """Syncs that can be under way at once, each of another log."""
 
@@ -46,6 +49,7 @@ class Log:
 
     __slots__ = (
         "damage",
+        "fd",
         "format",
         "last_id",
         "length",
@@ -69,6 +73,7 @@ class Log:
         self.synced = 0  # bytes known to be on disk
         self.unsound = False  # a sync failed: to be reopened before the next write
         self.damage: str | None = None
+        self.fd: int | None = None  # open while its writer task runs
         self.pending: list[Pending] | None = None  # None: no writer task
 
 
@@ -176,8 +181,13 @@ class Writer:
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
+        loop = asyncio.get_running_loop()
+        look_again = loop.time() + FILE_SECONDS
         while log.pending:
             group, log.pending = log.pending, []
+            if loop.time() > look_again:
+                self._close(log)
+                look_again = loop.time() + FILE_SECONDS
             try:
                 await self._commit(log, group)
             except HubError as error:
@@ -186,6 +196,7 @@ class Writer:
                 log.unsound = True  # nobody knows what was written: cut back first
                 logger.exception("log %s: a write broke off", log.name)
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
+        self._close(log)
         log.pending = None
 
     def _fail(self, log: Log, group: list[Pending], error: HubError) -> None:
@@ -233,21 +244,31 @@ class Writer:
         """On a thread: write a group and make it durable."""
         path = self.path(log)
         if log.unsound:
+            self._close(log)
             logfile.reopen(self._disk, path, log.synced, log.length)
             log.unsound = False
             logger.warning("log %s: reopened and verified, it takes writes again", log.name)
         if not log.made:
             logfile.create(self._disk, path, sync=self._sync)
             log.made = True
+        if log.fd is None:
+            log.fd = logfile.open_for_append(self._disk, path)
         size = sum(len(chunk) for each in group for chunk in each.batch.chunks)
-        lines: bytes | None = None
         chunks = _lines(group)
+        lines: bytes | None = None
         if size <= GROUP_BYTES:
             lines = b"".join(chunks)
+            if all(each.receipt.count == 1 for each in group):
+                end = logfile.append(self._disk, log.fd, log.length, lines, sync=self._sync)
+                return end, lines
             chunks = iter((lines,))
-        whole = any(each.receipt.count > 1 for each in group)
-        end = logfile.append(self._disk, path, log.length, chunks, whole=whole, sync=self._sync)
+        end = logfile.append_group(self._disk, log.fd, path, log.length, chunks, sync=self._sync)
         return end, lines
+
+    def _close(self, log: Log) -> None:
+        if log.fd is not None:
+            self._disk.close(log.fd)
+            log.fd = None
 
     async def _take_in(self, log: Log, size: int, group: list[Pending]) -> None:
         """Make events of lines that somebody appended by hand while the hub was running."""
