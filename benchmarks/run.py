@@ -1,0 +1,63 @@
+"""One run of the benchmarks: where it keeps its files, its cores, how long it measures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import Cores
+from benchmarks.servers import Server
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every measurement gets. Its directory is its own and empty at first."""
+
+    directory: Path
+    cores: Cores
+    quick: bool
+
+    def pick(self, full: int, quick: int) -> int:
+        """The size for a full run, or the one for a smoke test."""
+        return quick if self.quick else full
+
+    @property
+    def rounds(self) -> int:
+        """How often the hub and its peer are measured in turn."""
+        return self.pick(7, 1)
+
+    @property
+    def seconds(self) -> float:
+        """How long one round takes."""
+        return 0.2 if self.quick else 2.0
+
+
+def say(text: str) -> None:
+    """Tell the person who waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Busy:
+    """How much of their cores a server and this process used while `measured`."""
+
+    def __init__(self) -> None:
+        self._elapsed = self._server = self._load = 0.0
+
+    @contextmanager
+    def measured(self, server: Server) -> Iterator[None]:
+        """Count the time of a `with`."""
+        began, used, own = time.perf_counter(), server.cpu_seconds(), time.process_time()
+        yield
+        self._elapsed += time.perf_counter() - began
+        self._server += server.cpu_seconds() - used
+        self._load += time.process_time() - own
+
+    def __str__(self) -> str:
+        if not self._elapsed:
+            return "not measured"
+        server, load = self._server / self._elapsed, self._load / self._elapsed
+        return f"{server:.0%} of its core, load generator {load:.0%}"

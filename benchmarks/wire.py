@@ -1,0 +1,111 @@
+"""HTTP/1.1 as bytes on plain sockets: the cheapest client that tells the truth.
+
+Owns how a request is written and how the end of an answer is found. All servers
+get the same bytes, but for the path.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from types import TracebackType
+
+HOST = "127.0.0.1"
+
+TIMEOUT = 60.0
+"""Seconds after which a server that does not answer ends the run."""
+
+_PIECE = 64 * 1024
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+class BadAnswer(Exception):
+    """A server answered something that a measurement cannot go on with."""
+
+
+def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    """A request as bytes; `_` in a header's name stands for `-`."""
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def connect(port: int) -> socket.socket:
+    """A connected socket with a timeout, that sends what it has at once."""
+    connection = socket.create_connection((HOST, port), timeout=TIMEOUT)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def answer_size(start: bytes) -> int | None:
+    """The size of a whole answer, given its first bytes; None while its head is not complete."""
+    head = start.find(b"\r\n\r\n")
+    if head < 0:
+        return None
+    length = _LENGTH.search(start, 0, head + 2)
+    if length is None:
+        raise BadAnswer(f"no Content-Length in {start[:head]!r}")
+    return head + 4 + int(length[1])
+
+
+def check_success(answer: bytes) -> None:
+    """Raise `BadAnswer` unless the status is one of 200 to 299."""
+    if not answer.startswith(b"HTTP/1.1 2"):
+        raise BadAnswer(f"not a success: {answer[:300]!r}")
+
+
+class Connection:
+    """A keep-alive connection that blocks."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = connect(port)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def exchange(self, message: bytes) -> bytes:
+        """Send a request, return its whole answer. Raises `BadAnswer` unless it is a success."""
+        self._socket.sendall(message)
+        answer = self._receive()
+        while (size := answer_size(answer)) is None or len(answer) < size:
+            answer += self._receive()
+        check_success(answer)
+        return answer
+
+    def send_until(self, message: bytes, wanted: bytes) -> None:
+        """Send a request, return as soon as `wanted` has come."""
+        self._socket.sendall(message)
+        answer = self._receive()
+        while wanted not in answer:
+            answer += self._receive()
+
+    def download(self, message: bytes, buffer: bytearray) -> int:
+        """Send a request, read its whole answer into `buffer` over and over; its size."""
+        self._socket.sendall(message)
+        start = self._receive()
+        while (size := answer_size(start)) is None:
+            start += self._receive()
+        check_success(start)
+        done = len(start)
+        while done < size:
+            got = self._socket.recv_into(buffer)
+            if not got:
+                raise BadAnswer(f"the connection ended {size - done} bytes early")
+            done += got
+        return size
+
+    def _receive(self) -> bytes:
+        piece = self._socket.recv(_PIECE)
+        if not piece:
+            raise BadAnswer("the connection was closed")
+        return piece
