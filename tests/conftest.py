@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings
 
 from hub.engines.files import FilesEngine
 from hub.options import Options
@@ -19,6 +20,10 @@ from tests.process import HubProcess
 Client: TypeAlias = TestClient[web.Request, web.Application]
 StartHub = Callable[..., Awaitable[Client]]
 RunHub = Callable[..., HubProcess]
+
+# No deadline: the machine may be busy with something else.
+settings.register_profile("hub", deadline=None, max_examples=100)
+settings.load_profile("hub")
 
 
 @pytest.fixture
