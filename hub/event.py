@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
@@ -26,6 +26,11 @@ ID_LENGTH = 27
 START = frozenset({"start", "earliest"})
 """Cursors that mean the beginning of a log; therefore never ids."""
 
+UNFIT_ID = (
+    "the id holds a TAB, LF, CR, NUL or another control character, or a space at its start or "
+    "end: it could not come back in a Last-Event-ID header"
+)
+
 EVENT_BYTES = 1024 * 1024
 ID_BYTES = 256
 TYPE_BYTES = 256
@@ -34,11 +39,16 @@ _CHANNEL = re.compile(r"[A-Za-z0-9_-]{4,64}", re.ASCII)
 _UNDERSCORED = re.compile(r"_[A-Za-z]+", re.ASCII)
 _RESERVED = frozenset({"streams", "query", "consumers", "health", "metrics"})
 _FORBIDDEN_IN_FIELD = re.compile("[\t\n\r\0]")
+_UNFIT_FOR_HEADER = re.compile(r"[\0-\x1f\x7f]|\A | \Z")
+# A space stands for the + of a zone: so a URL's parameter reads that was not encoded.
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d"
+    r"(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|(?P<sign>[+ -])\d\d:?\d\d)?)?",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_CONTROLS = bytes(set(range(32)) - set(b"\n")) + b"\x7f"  # but LF, which no id can hold
 # Every digit becomes 0, so that one comparison tells the shape of many ids.
 _DIGITS_TO_0 = bytes(ord("0") if chr(c).isdigit() and c < 128 else c for c in range(256))
 _ID_SHAPE = b"0000-00-00T00:00:00.000000Z"
@@ -101,7 +111,24 @@ def check_id(value: str, limit: int = ID_BYTES) -> str:
         raise InvalidEvent(
             f"an id cannot be {value!r}: as a cursor that means the beginning of the log"
         )
+    if not fits_header(value):
+        raise InvalidEvent(UNFIT_ID)
     return _check_field("id", value, limit)
+
+
+def fits_header(value: str) -> bool:
+    """Whether a header, like `Last-Event-ID`, can carry this text and give it back unchanged."""
+    return not _UNFIT_FOR_HEADER.search(value)
+
+
+def ids_fit_header(ids: Iterable[bytes]) -> bool:
+    """Whether a header can carry each of these."""
+    joined = b"\n".join([b"", *ids, b""])
+    return (
+        b" \n" not in joined
+        and b"\n " not in joined
+        and len(joined) == len(joined.translate(None, _CONTROLS))
+    )
 
 
 def check_type(value: str, limit: int = TYPE_BYTES) -> str:
@@ -162,8 +189,11 @@ def time_of(text: str) -> int | None:
 
     Without a zone it is UTC; a date alone is its midnight.
     """
-    if not _TIME.fullmatch(text):
+    match = _TIME.fullmatch(text)
+    if not match:
         return None
+    if match["sign"] == " ":
+        text = f"{text[: match.start('sign')]}+{text[match.end('sign') :]}"
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:  # the 31st of February
