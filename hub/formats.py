@@ -16,7 +16,16 @@ from operator import add
 import msgspec
 
 from hub.errors import InvalidEvent
-from hub.event import START, Event, IdOrder, Limits, ids_from
+from hub.event import (
+    START,
+    UNFIT_ID,
+    Event,
+    IdOrder,
+    Limits,
+    fits_header,
+    ids_fit_header,
+    ids_from,
+)
 
 TSV = "tsv"
 NDJSON = "ndjson"
@@ -42,14 +51,12 @@ def data_column(body: bytes) -> bytes:
 
     Raises `InvalidEvent` for NUL, VT or bytes that are not UTF-8.
     """
-    if body.endswith(b"\n"):
-        body = body[:-2] if body.endswith(b"\r\n") else body[:-1]
     if b"\0" in body or LINE_BREAK in body:
         raise InvalidEvent("the data holds a NUL or VT (0x0B), which it must not")
     check_utf8(body)
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return body.replace(b"\n", LINE_BREAK)
+    return body.removesuffix(b"\n").replace(b"\n", LINE_BREAK)
 
 
 def check_utf8(text: bytes) -> None:
@@ -120,6 +127,7 @@ def check_rows(chunk: bytes, limits: Limits, *, stored: bool) -> list[Row]:
             sound = (
                 max(map(len, ids)) <= limits.id_bytes
                 and _START.isdisjoint(ids)
+                and ids_fit_header(ids)
                 and max(map(len, {row[1] for row in rows})) <= limits.type_bytes
                 and max(len(row[2]) for row in rows) <= limits.event_bytes
             )
@@ -154,6 +162,8 @@ def _fault(row: Row, limits: Limits, stored: bool) -> str | None:
         return None if row[0] else "it has no id"
     if row[0] in _START:
         return f"its id cannot be {row[0].decode()!r}: as a cursor that means the beginning"
+    if not fits_header(row[0].decode()):
+        return UNFIT_ID
     for what, field, limit in (
         ("id", row[0], limits.id_bytes),
         ("event type", row[1], limits.type_bytes),
@@ -168,6 +178,7 @@ def check_json_line(line: bytes) -> None:
     """Raise `InvalidEvent` if a line of an NDJSON batch cannot be an event's data."""
     if b"\r" in line or LINE_BREAK in line or b"\0" in line:
         raise InvalidEvent("it holds a CR, VT or NUL outside of an escape")
+    check_utf8(line)  # the decoder below passes over what strings hold
     try:
         _validate_json(line)
     except _NOT_JSON as error:
