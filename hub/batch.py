@@ -7,7 +7,7 @@ What is held is the encoded batch and the piece of a line that is still open.
 
 from __future__ import annotations
 
-from hub.errors import InvalidEvent, TooLarge
+from hub.errors import InvalidEvent
 from hub.event import IdOrder, Limits
 from hub.formats import LINE_BREAK, Batch, check_json_line, check_rows
 
@@ -15,8 +15,8 @@ from hub.formats import LINE_BREAK, Batch, check_json_line, check_rows
 class BatchReader:
     """Turns bytes into a batch: `feed` any number of pieces, then `finish`.
 
-    A bad line raises `InvalidEvent` with its number, counted from 1, and ends
-    the batch; a line over the limit raises `TooLarge`.
+    A bad line, or one over a limit, raises `InvalidEvent` with its number,
+    counted from 1, and ends the batch.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -40,9 +40,10 @@ class BatchReader:
             self._open.append(piece[end:])
             self._open_size += len(piece) - end
             if self._open_size > self._line_limit:
-                raise TooLarge(
-                    f"line {self._lines + 1}: the line has {self._open_size} bytes or more; "
-                    f"the limit for an event's data is {self._limits.event_bytes}"
+                raise InvalidEvent(
+                    f"it has {self._open_size} bytes or more; "
+                    f"the limit for an event's data is {self._limits.event_bytes}",
+                    self._lines + 1,
                 )
 
     def finish(self) -> Batch:
