@@ -21,6 +21,9 @@ HEARTBEAT = b":\n"
 RESET = b"event: hub-reset\ndata: \n\n"
 """First frame to a reader whose id is unknown: what follows is the log from its beginning."""
 
+RETRY_DIGITS = 18
+"""A `retry:` of more is no time that anybody waits, and is passed over."""
+
 _VT = LINE_BREAK
 _NEXT_DATA = b"\ndata: "
 
@@ -111,7 +114,7 @@ class Parser:
             self._event = value.decode(errors="replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode(errors="replace")
-        elif name == b"retry" and value.isdigit():
+        elif name == b"retry" and value.isdigit() and len(value) <= RETRY_DIGITS:
             self.retry = int(value)
 
     def _dispatch(self, messages: list[Message]) -> None:
