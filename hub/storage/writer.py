@@ -12,7 +12,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -88,9 +88,9 @@ class Receipt(Struct, frozen=True, gc=False):
 class Pending(Struct):
     """A batch with its ids, waiting for the disk."""
 
-    batch: Batch
+    chunks: list[bytes]  # its lines
+    first_time: int  # for the first line whose id is blank; 0: none is
     receipt: Receipt
-    first_time: int  # of the first id that the hub gives
     done: asyncio.Future[Receipt]
 
 
@@ -127,6 +127,7 @@ class Writer:
         self._sync_interval = sync_interval
         self._committed = committed
         self._clock = clock
+        self._write_in_thread = wrap(self._write)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsynced: set[Log] = set()
@@ -163,21 +164,27 @@ class Writer:
         return done
 
     def _assign(self, log: Log, batch: Batch, done: asyncio.Future[Receipt]) -> Pending:
-        first = 0
-        first_id, last_id = batch.first_id, batch.last_id
-        if batch.blank:
-            now = self._clock() // 1000
-            first = max(log.order.next_clock(now), batch.order.next_clock(now))
-            last = first + batch.blank - 1
-            first_id = first_id or id_at(first)
-            last_id = last_id or id_at(last)
-            if batch.blank < batch.count:
-                log.order.append(batch.order)
-                log.order.ordered = False  # given and own ids mixed: not worth a look at each
-            log.order.append_own(first, last)
-        else:
-            log.order.append(batch.order)
-        return Pending(batch, Receipt(batch.count, first_id, last_id), first, done)
+        order = log.order
+        if not batch.blank:
+            order.append(batch.order)
+            return Pending(
+                batch.chunks, 0, Receipt(batch.count, batch.first_id, batch.last_id), done
+            )
+        now = self._clock() // 1000
+        if batch.count == 1:  # the usual case
+            first = order.next_clock(now)
+            order.append_own(first, first)
+            identity = id_at(first)
+            line = identity.encode() + batch.chunks[0]
+            return Pending([line], 0, Receipt(1, identity, identity), done)
+        first = max(order.next_clock(now), batch.order.next_clock(now))
+        last = first + batch.blank - 1
+        if batch.blank < batch.count:
+            order.append(batch.order)
+            order.ordered = False  # given and own ids mixed: not worth a look at each
+        order.append_own(first, last)
+        receipt = Receipt(batch.count, batch.first_id or id_at(first), batch.last_id or id_at(last))
+        return Pending(batch.chunks, first, receipt, done)
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
@@ -209,8 +216,9 @@ class Writer:
 
     async def _commit(self, log: Log, group: list[Pending]) -> None:
         began = time.perf_counter()
+        count = sum([each.receipt.count for each in group])
         try:
-            end, lines = await self._in_thread(self._write, log, group)
+            end, lines = await self._write_in_thread(log, group, count, executor=self._threads)
         except FileChanged as change:
             await self._take_in(log, change.size, group)
             await self._commit(log, group)
@@ -220,7 +228,6 @@ class Writer:
             raise self._failed(log, failure.cause) from failure
         except OSError as error:
             raise self._failed(log, error) from error
-        count = sum(each.receipt.count for each in group)
         start = self._advance(log, end, count, group[-1].receipt.last_id)
         for each in group:
             if not each.done.done():
@@ -240,7 +247,7 @@ class Writer:
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_regularly())
         return start
 
-    def _write(self, log: Log, group: list[Pending]) -> tuple[int, bytes | None]:
+    def _write(self, log: Log, group: list[Pending], count: int) -> tuple[int, bytes | None]:
         """On a thread: write a group and make it durable."""
         path = self.path(log)
         if log.unsound:
@@ -253,17 +260,14 @@ class Writer:
             log.made = True
         if log.fd is None:
             log.fd = logfile.open_for_append(self._disk, path)
-        size = sum(len(chunk) for each in group for chunk in each.batch.chunks)
-        chunks = _lines(group)
-        lines: bytes | None = None
-        if size <= GROUP_BYTES:
-            lines = b"".join(chunks)
-            if all(each.receipt.count == 1 for each in group):
-                end = logfile.append(self._disk, log.fd, log.length, lines, sync=self._sync)
-                return end, lines
-            chunks = iter((lines,))
-        end = logfile.append_group(self._disk, log.fd, path, log.length, chunks, sync=self._sync)
-        return end, lines
+        size = sum([len(chunk) for each in group for chunk in each.chunks])
+        disk, fd, good, sync = self._disk, log.fd, log.length, self._sync
+        if size > GROUP_BYTES:
+            return logfile.append_group(disk, fd, path, good, _pieces(group), sync=sync), None
+        lines = b"".join([chunk for each in group for chunk in _filled(each)])
+        if len(group) == count:
+            return logfile.append(disk, fd, good, lines, sync=sync), lines
+        return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
 
     def _close(self, log: Log) -> None:
         if log.fd is not None:
@@ -282,7 +286,9 @@ class Writer:
         start, count = log.length, found.version - log.version
         if count:
             before = time_of(log.last_id) if log.version else order.earliest
-            behind = min((each.first_time or 0 for each in group), default=order.latest)
+            behind = min(
+                (time_of(each.receipt.first_id) or 0 for each in group), default=order.latest
+            )
             log.order.clock = max(log.order.clock, order.clock)
             log.order.ordered = (
                 log.order.ordered
@@ -347,7 +353,7 @@ class Writer:
         self._threads.shutdown()
 
 
-def _lines(group: list[Pending]) -> Iterator[bytes]:
+def _pieces(group: list[Pending]) -> Iterator[bytes]:
     """The lines of a group, with the ids that the hub gives filled in, in large pieces."""
     piece: list[bytes] = []
     size = 0
@@ -363,13 +369,13 @@ def _lines(group: list[Pending]) -> Iterator[bytes]:
         yield b"".join(piece)
 
 
-def _filled(pending: Pending) -> Iterator[bytes]:
-    batch, next_time = pending.batch, pending.first_time
-    if not batch.blank:
-        yield from batch.chunks
-    elif batch.count == 1:
-        yield pending.receipt.first_id.encode() + batch.chunks[0]
-    else:
-        for chunk in batch.chunks:
-            filled, next_time = fill_ids(chunk, next_time)
-            yield filled
+def _filled(pending: Pending) -> Iterable[bytes]:
+    if not pending.first_time:
+        return pending.chunks
+    return _fill(pending.chunks, pending.first_time)
+
+
+def _fill(chunks: list[bytes], next_time: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        filled, next_time = fill_ids(chunk, next_time)
+        yield filled
