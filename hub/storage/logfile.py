@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BLOCK = 4096
@@ -26,7 +26,6 @@ BLOCK = 4096
 
 UNFINISHED = b"\0"
 """Stands for the first byte of a group of lines until the group is whole."""
-
 
 # A write that fails with these has not come to its sync.
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -70,12 +69,18 @@ def opened(disk: Disk, path: Path | str, flags: int) -> Iterator[int]:
     try:
         yield fd
     finally:
+        close(disk, fd)
+
+
+def close(disk: Disk, fd: int) -> None:
+    """Let go of a descriptor. An error tells nothing: what had to be on disk was synced."""
+    with suppress(OSError):
         disk.close(fd)
 
 
 def open_for_append(disk: Disk, path: Path) -> int:
     """A descriptor for `append`; the caller closes it."""
-    return disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    return disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
 
 
 def create(disk: Disk, path: Path, *, sync: bool) -> None:
@@ -95,8 +100,8 @@ def sync_directory(disk: Disk, path: Path) -> None:
 def append(disk: Disk, fd: int, good: int, data: bytes, *, sync: bool) -> int:
     """Append `data` behind the good length; return the new good length.
 
-    `fd` is open with O_APPEND. With `sync` the data is on disk on return: it
-    is written and synced in one call, so a thread waits for the interpreter
+    `fd` is from `open_for_append`. With `sync` the data is on disk on return:
+    it is written and synced in one call, so a thread waits for the interpreter
     once. Raises `FileChanged`, with nothing of this left in the file, if
     somebody else wrote to it; `OSError` after a failed write, with the file
     cut back; `Unsynced` if a sync failed, or the cutting back did.
@@ -104,9 +109,9 @@ def append(disk: Disk, fd: int, good: int, data: bytes, *, sync: bool) -> int:
     try:
         return _write_all(disk, fd, good, good, data, os.RWF_DSYNC if sync else 0)
     except OSError as error:
+        _cut_back(disk, fd, good, sync)
         if sync and error.errno not in _REFUSED:
             raise Unsynced(error) from error  # it may have been the sync that failed
-        _cut(disk, fd, good, sync)
         raise
 
 
@@ -123,11 +128,11 @@ def append_group(
         if sync:
             _sync(disk, fd)
         _finish(disk, path, good, first)
-    except OSError:
-        _cut(disk, fd, good, sync)
+        if sync:
+            _sync(disk, fd)
+    except (OSError, Unsynced):
+        _cut_back(disk, fd, good, sync)
         raise
-    if sync:
-        _sync(disk, fd)
     return end
 
 
@@ -138,18 +143,25 @@ def _write_all(disk: Disk, fd: int, good: int, end: int, data: bytes, flags: int
         written = disk.pwritev(fd, (rest,), -1, flags)  # -1: at the end, which lseek() then tells
         at = disk.lseek(fd, 0, os.SEEK_CUR) - written
         if at != end:
-            _make_way(disk, fd, good, at, end)
+            raise FileChanged(_make_way(disk, fd, good, end, at))
         end += written
         rest = rest[written:]
     return end
 
 
-def _make_way(disk: Disk, fd: int, good: int, at: int, end: int) -> None:
-    """Somebody else changed the file: what we just wrote stands at `at` instead of `end`."""
-    if end != good:  # theirs stands amid ours: there is no telling them apart
-        raise OSError(errno.EBUSY, "another process wrote to the file at the same moment")
-    _cut(disk, fd, at, False)
-    raise FileChanged(at)
+def _make_way(disk: Disk, fd: int, good: int, end: int, at: int) -> int:
+    """Take out what is ours, and leave what somebody else wrote; return the file's size.
+
+    What we wrote last stands at `at`, not at `end` where what we had written
+    before of this group ended: between the two is theirs.
+    """
+    if good < end < at:
+        theirs = disk.pread(fd, at - end, end)
+        disk.ftruncate(fd, good)
+        return good + disk.pwritev(fd, (theirs,), -1, 0)
+    size = at if end == good else min(at, good)
+    disk.ftruncate(fd, size)
+    return size
 
 
 def _finish(disk: Disk, path: Path, at: int, first: bytes) -> None:
@@ -159,13 +171,14 @@ def _finish(disk: Disk, path: Path, at: int, first: bytes) -> None:
             raise OSError(errno.EIO, "a single byte could not be written")
 
 
-def _cut(disk: Disk, fd: int, good: int, sync: bool) -> None:
+def _cut_back(disk: Disk, fd: int, good: int, sync: bool) -> None:
+    """Take back what was written: else it would be there after a restart, refused or not."""
     try:
         disk.ftruncate(fd, good)
-        if sync:
-            disk.fdatasync(fd)
     except OSError as error:
         raise Unsynced(error) from error
+    if sync:
+        _sync(disk, fd)
 
 
 def _sync(disk: Disk, fd: int) -> None:
@@ -175,10 +188,15 @@ def _sync(disk: Disk, fd: int) -> None:
         raise Unsynced(error) from error
 
 
-def sync(disk: Disk, path: Path) -> None:
-    """Put on disk what was appended without `sync`; raises `Unsynced`."""
+def sync(disk: Disk, path: Path, new: bool = False) -> None:
+    """Put on disk what was appended without `sync`, and a `new` file's directory entry.
+
+    Raises `Unsynced`, or `OSError` if the file cannot be opened.
+    """
     with opened(disk, path, os.O_WRONLY) as fd:
         _sync(disk, fd)
+    if new:
+        sync_directory(disk, path.parent)
 
 
 def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
@@ -213,19 +231,3 @@ def cut(disk: Disk, path: Path, good: int) -> int:
         disk.ftruncate(fd, good)
         disk.fdatasync(fd)
     return max(0, size - good)
-
-
-def read(disk: Disk, path: Path, start: int, end: int) -> bytes:
-    """The bytes from `start` up to `end`, or up to the end of the file."""
-    with opened(disk, path, os.O_RDONLY) as fd:
-        return disk.pread(fd, end - start, start)
-
-
-def read_pieces(disk: Disk, fd: int, start: int, end: int, size: int) -> Iterator[bytes]:
-    """The bytes from `start` up to `end` in pieces of at most `size`."""
-    while start < end:
-        piece = disk.pread(fd, min(size, end - start), start)
-        if not piece:
-            return
-        yield piece
-        start += len(piece)
