@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from hub.formats import Batch
+from hub.storage.group import Receipt
 from hub.storage.search import Selection, Window
-from hub.storage.writer import Committed, Receipt
+from hub.storage.writer import Committed
 
 __all__ = ["Committed", "Engine", "LogState", "Receipt", "Selection", "Window"]
 

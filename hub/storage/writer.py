@@ -12,24 +12,31 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from aiofiles.os import wrap
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.errors import Closing, DiskFull, HubError, LogDamaged, LogUnavailable, WriteFailed
-from hub.event import IdOrder, file_name, id_at, time_of
-from hub.formats import TSV, Batch, fill_ids
+from hub.event import IdOrder, file_name
+from hub.formats import TSV, Batch
 from hub.options import Durability
 from hub.storage import logfile
+from hub.storage.group import (
+    GROUP_BYTES,
+    Entry,
+    Receipt,
+    give_ids,
+    lines_of,
+    pieces_of,
+    size_of,
+)
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
-
-GROUP_BYTES = 256 * 1024
-"""A group up to this size is built in memory and handed to readers as it is."""
 
 FILE_SECONDS = 1.0
 """How long a file stays open under load: one that was removed meanwhile is then noticed."""
@@ -68,7 +75,7 @@ class Log:
         self.length = 0  # bytes that readers may see
         self.version = 0  # events in them
         self.last_id = ""
-        self.order = IdOrder()  # of what is committed and what is pending
+        self.order = IdOrder()  # of its ids
         self.made = False  # its file exists
         self.synced = 0  # bytes known to be on disk
         self.unsound = False  # a sync failed: to be reopened before the next write
@@ -77,20 +84,10 @@ class Log:
         self.pending: list[Pending] | None = None  # None: no writer task
 
 
-class Receipt(Struct, frozen=True, gc=False):
-    """What a batch got when it was committed."""
-
-    count: int
-    first_id: str
-    last_id: str
-
-
 class Pending(Struct):
-    """A batch with its ids, waiting for the disk."""
+    """A batch that waits for the disk."""
 
-    chunks: list[bytes]  # its lines
-    first_time: int  # for the first line whose id is blank; 0: none is
-    receipt: Receipt
+    batch: Batch
     done: asyncio.Future[Receipt]
 
 
@@ -132,14 +129,14 @@ class Writer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsynced: set[Log] = set()
         self._syncing: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
 
     def path(self, log: Log) -> Path:
         """The file of a log."""
         return self._directory / file_name(log.name, log.format)
 
     def submit(self, log: Log, batch: Batch) -> asyncio.Future[Receipt]:
-        """Give the batch its ids and queue it; the future ends when it is as durable as promised.
+        """Queue the batch; the future ends when it is as durable as promised.
 
         The future ends with a `LogUnavailable` if it cannot be stored; then
         none of it is. Cancelling it is safe: the batch is committed or not,
@@ -147,44 +144,20 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Receipt] = loop.create_future()
-        if self._closing:
+        if self._closing.is_set():
             done.set_exception(Closing("the hub is shutting down"))
             return done
         if log.damage:
             done.set_exception(LogDamaged(f"log {log.name!r} takes no writes: {log.damage}"))
             return done
-        pending = self._assign(log, batch, done)
         if log.pending is None:
-            log.pending = [pending]
+            log.pending = [Pending(batch, done)]
             task = loop.create_task(self._drain(log))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
-            log.pending.append(pending)
+            log.pending.append(Pending(batch, done))
         return done
-
-    def _assign(self, log: Log, batch: Batch, done: asyncio.Future[Receipt]) -> Pending:
-        order = log.order
-        if not batch.blank:
-            order.append(batch.order)
-            return Pending(
-                batch.chunks, 0, Receipt(batch.count, batch.first_id, batch.last_id), done
-            )
-        now = self._clock() // 1000
-        if batch.count == 1:  # the usual case
-            first = order.next_clock(now)
-            order.append_own(first, first)
-            identity = id_at(first)
-            line = identity.encode() + batch.chunks[0]
-            return Pending([line], 0, Receipt(1, identity, identity), done)
-        first = max(order.next_clock(now), batch.order.next_clock(now))
-        last = first + batch.blank - 1
-        if batch.blank < batch.count:
-            order.append(batch.order)
-            order.ordered = False  # given and own ids mixed: not worth a look at each
-        order.append_own(first, last)
-        receipt = Receipt(batch.count, batch.first_id or id_at(first), batch.last_id or id_at(last))
-        return Pending(batch.chunks, first, receipt, done)
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
@@ -216,95 +189,90 @@ class Writer:
 
     async def _commit(self, log: Log, group: list[Pending]) -> None:
         began = time.perf_counter()
-        count = sum([each.receipt.count for each in group])
-        try:
-            end, lines = await self._write_in_thread(log, group, count, executor=self._threads)
-        except FileChanged as change:
-            await self._take_in(log, change.size, group)
-            await self._commit(log, group)
-            return
-        except Unsynced as failure:
-            log.unsound = True
-            raise self._failed(log, failure.cause) from failure
-        except OSError as error:
-            raise self._failed(log, error) from error
-        start = self._advance(log, end, count, group[-1].receipt.last_id)
-        for each in group:
+        while True:
+            order = structs.replace(log.order)
+            entries = [give_ids(order, each.batch, self._clock) for each in group]
+            try:
+                end, lines = await self._write_in_thread(log, entries, executor=self._threads)
+                break
+            except FileChanged as change:
+                await self._take_in(log, change.size)
+            except Unsynced as failure:
+                log.unsound = True
+                raise self._failed(log, failure.cause) from failure
+            except OSError as error:
+                raise self._failed(log, error) from error
+        count = sum([each.receipt.count for each in entries])
+        start = self._advance(log, end, count, entries[-1].receipt.last_id, order)
+        if self._sync:
+            log.synced = end
+        for each, entry in zip(group, entries, strict=True):
             if not each.done.done():
-                each.done.set_result(each.receipt)
+                each.done.set_result(entry.receipt)
         self._committed(Committed(log, start, end, count, lines, time.perf_counter() - began))
 
-    def _advance(self, log: Log, end: int, count: int, last_id: str) -> int:
+    def _advance(self, log: Log, end: int, count: int, last_id: str, order: IdOrder) -> int:
         start = log.length
         log.length = end
         log.version += count
         log.last_id = last_id
-        if self._sync:
-            log.synced = end
-        elif self._durability is Durability.INTERVAL:
+        log.order = order
+        if self._durability is Durability.INTERVAL:
             self._unsynced.add(log)
             if self._syncing is None:
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_regularly())
         return start
 
-    def _write(self, log: Log, group: list[Pending], count: int) -> tuple[int, bytes | None]:
+    def _write(self, log: Log, entries: list[Entry]) -> tuple[int, bytes | None]:
         """On a thread: write a group and make it durable."""
         path = self.path(log)
-        if log.unsound:
-            self._close(log)
-            logfile.reopen(self._disk, path, log.synced, log.length)
-            log.unsound = False
-            logger.warning("log %s: reopened and verified, it takes writes again", log.name)
         if not log.made:
             logfile.create(self._disk, path, sync=self._sync)
             log.made = True
+        if log.unsound:
+            self._reopen(log)
         if log.fd is None:
             log.fd = logfile.open_for_append(self._disk, path)
-        size = sum([len(chunk) for each in group for chunk in each.chunks])
         disk, fd, good, sync = self._disk, log.fd, log.length, self._sync
-        if size > GROUP_BYTES:
-            return logfile.append_group(disk, fd, path, good, _pieces(group), sync=sync), None
-        lines = b"".join([chunk for each in group for chunk in _filled(each)])
-        if len(group) == count:
+        if size_of(entries) > GROUP_BYTES:
+            return logfile.append_group(disk, fd, path, good, pieces_of(entries), sync=sync), None
+        lines = lines_of(entries)
+        if all(each.receipt.count == 1 for each in entries):
             return logfile.append(disk, fd, good, lines, sync=sync), lines
         return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
 
+    def _reopen(self, log: Log) -> None:
+        self._close(log)
+        logfile.reopen(self._disk, self.path(log), log.synced, log.length)
+        log.synced = log.length
+        log.unsound = False
+        logger.warning("log %s: reopened and verified, it takes writes again", log.name)
+
     def _close(self, log: Log) -> None:
         if log.fd is not None:
-            self._disk.close(log.fd)
+            logfile.close(self._disk, log.fd)
             log.fd = None
 
-    async def _take_in(self, log: Log, size: int, group: list[Pending]) -> None:
+    async def _take_in(self, log: Log, size: int) -> None:
         """Make events of lines that somebody appended by hand while the hub was running."""
+        known = Scan(log.length, log.version, log.last_id, structs.replace(log.order))
         if size < log.length:
-            log.damage = f"the file has {size} bytes, but {log.length} were acknowledged"
-            logger.error("log %s: %s", log.name, log.damage)
-            raise LogDamaged(f"log {log.name!r} takes no writes: {log.damage}")
-        order = IdOrder()
-        known = Scan(log.length, log.version, log.last_id, order)
-        found = await self._in_thread(scan, self._disk, self.path(log), known)
-        start, count = log.length, found.version - log.version
+            known.damage = f"the file has {size} bytes, but {log.length} were acknowledged"
+        else:
+            try:
+                await self._in_thread(scan, self._disk, self.path(log), known)
+            except OSError as error:
+                raise self._failed(log, error) from error
+        count = known.version - log.version
         if count:
-            before = time_of(log.last_id) if log.version else order.earliest
-            behind = min(
-                (time_of(each.receipt.first_id) or 0 for each in group), default=order.latest
-            )
-            log.order.clock = max(log.order.clock, order.clock)
-            log.order.ordered = (
-                log.order.ordered
-                and order.ordered
-                and before is not None
-                and before <= order.earliest
-                and order.latest <= behind
-            )
-            self._advance(log, found.length, count, found.last_id)
-            self._committed(Committed(log, start, found.length, count, None, 0.0))
+            start = self._advance(log, known.length, count, known.last_id, known.order)
+            self._committed(Committed(log, start, known.length, count, None, 0.0))
             logger.info("log %s: took in %d lines appended by hand", log.name, count)
-        if found.damage:
-            log.damage = found.damage
-            logger.error("log %s takes no writes: %s", log.name, found.damage)
-            raise LogDamaged(f"log {log.name!r} takes no writes: {found.damage}")
-        if found.torn:
+        if known.damage:
+            log.damage = known.damage
+            logger.error("log %s takes no writes: %s", log.name, log.damage)
+            raise LogDamaged(f"log {log.name!r} takes no writes: {log.damage}")
+        if known.torn:
             raise LogUnavailable(
                 f"somebody is writing to the file of log {log.name!r} by hand: "
                 "its last line has no line break yet"
@@ -321,8 +289,9 @@ class Writer:
 
     async def _sync_regularly(self) -> None:
         """Sync what was written without it, until nothing is left."""
-        while self._unsynced:
-            await asyncio.sleep(self._sync_interval)
+        while self._unsynced and not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._sync_interval)
             await self._sync_now()
         self._syncing = None
 
@@ -331,51 +300,37 @@ class Writer:
         await asyncio.gather(*(self._sync_log(log) for log in logs))
 
     async def _sync_log(self, log: Log) -> None:
+        if log.unsound:  # another sync would succeed, and tell nothing
+            await self._mend(log)
+            return
         length = log.length
         try:
-            await self._in_thread(logfile.sync, self._disk, self.path(log))
+            await self._in_thread(logfile.sync, self._disk, self.path(log), not log.synced)
             log.synced = length
         except (Unsynced, OSError) as error:
             log.unsound = True
+            self._unsynced.add(log)
             logger.error("log %s: a sync failed: %s", log.name, error)
+
+    async def _mend(self, log: Log) -> None:
+        """Reopen a log whose sync failed, and try again later when that fails."""
+        if log.pending is None:
+            log.pending = []  # this is its writer task for a moment
+            with suppress(OSError):
+                await self._in_thread(self._reopen, log)
+            await self._drain(log)
+        if log.unsound:
+            self._unsynced.add(log)
 
     async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
         return await wrap(work)(*args, executor=self._threads)
 
     async def close(self) -> None:
         """Take no more batches, commit what is pending, sync, and end the threads."""
-        self._closing = True
+        self._closing.set()
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._syncing:
-            self._syncing.cancel()
+            await self._syncing
         await self._sync_now()
         self._threads.shutdown()
-
-
-def _pieces(group: list[Pending]) -> Iterator[bytes]:
-    """The lines of a group, with the ids that the hub gives filled in, in large pieces."""
-    piece: list[bytes] = []
-    size = 0
-    for each in group:
-        for chunk in _filled(each):
-            piece.append(chunk)
-            size += len(chunk)
-            if size >= GROUP_BYTES:
-                yield b"".join(piece)
-                piece.clear()
-                size = 0
-    if piece:
-        yield b"".join(piece)
-
-
-def _filled(pending: Pending) -> Iterable[bytes]:
-    if not pending.first_time:
-        return pending.chunks
-    return _fill(pending.chunks, pending.first_time)
-
-
-def _fill(chunks: list[bytes], next_time: int) -> Iterator[bytes]:
-    for chunk in chunks:
-        filled, next_time = fill_ids(chunk, next_time)
-        yield filled
