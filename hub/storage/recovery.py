@@ -7,7 +7,7 @@ is told is `store`'s business.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec import Struct
 from hub.errors import InvalidEvent
 from hub.event import IdOrder, Limits
 from hub.formats import check_rows
-from hub.storage.logfile import UNFINISHED, Disk, opened, read_pieces
+from hub.storage.logfile import UNFINISHED, Disk, opened
 
 PIECE = 1024 * 1024
 """Bytes read at a time."""
@@ -26,9 +26,9 @@ _LIMITS = Limits()
 class Scan(Struct):
     """What stands in a log: up to `length` it is sound, with `version` events.
 
-    `torn`: bytes behind it that no writer was promised. `group`: whether they
-    are a group of lines that was not finished, not one torn line. `damage`:
-    why the line behind `length` is not an event, if it is a whole line.
+    `torn`: bytes behind it that no writer was promised: a line without LF, or
+    a group of lines that was not finished. `damage`: why the line behind
+    `length` is not an event, if it is neither of these.
     """
 
     length: int
@@ -36,7 +36,6 @@ class Scan(Struct):
     last_id: str
     order: IdOrder
     torn: int = 0
-    group: bool = False
     damage: str | None = None
 
 
@@ -47,36 +46,54 @@ def scan(
 
     `progress` is called with the bytes read and the bytes in all.
     """
-    rest: list[bytes] = []
     with opened(disk, path, os.O_RDONLY) as fd:
         size = disk.fstat(fd).st_size
-        for piece in read_pieces(disk, fd, found.length, size, PIECE):
-            end = piece.rfind(b"\n") + 1
-            if not end:
-                rest.append(piece)
-                continue
-            rest.append(piece[:end])
-            if not _take(found, b"".join(rest)):
+        for chunk in _whole_lines(disk, fd, found.length, size):
+            if not _take(found, chunk):
                 break
-            rest = [piece[end:]]
             if progress:
                 progress(found.length, size)
-        else:
-            found.group = b"".join(rest[:1]).startswith(UNFINISHED)
-    if not found.damage:
-        found.torn = size - found.length
+        if not found.damage and found.length < size:
+            if _is_zeroed(disk, fd, found.length, size):
+                found.damage = f"line {found.version + 1}: it begins with NULs"
+            else:
+                found.torn = size - found.length
     return found
+
+
+def _whole_lines(disk: Disk, fd: int, start: int, end: int) -> Iterator[bytes]:
+    """The bytes from `start` on in pieces of whole lines; nothing is held of a torn one."""
+    at = start
+    while at < end:
+        piece = disk.pread(fd, min(PIECE, end - at), at)
+        if not piece:
+            return
+        whole = piece.rfind(b"\n") + 1
+        if not whole:
+            at += len(piece)
+            continue
+        yield piece[:whole] if at == start else disk.pread(fd, at + whole - start, start)
+        start = at = at + whole
+
+
+def _is_zeroed(disk: Disk, fd: int, start: int, end: int) -> bool:
+    """Whether NULs stand where events were: the mark of a group is one, a hole goes to the end."""
+    if disk.pread(fd, 2, start) != 2 * UNFINISHED:
+        return False
+    return any(
+        disk.pread(fd, min(PIECE, end - at), at).strip(UNFINISHED)
+        for at in range(start, end, PIECE)
+    )
 
 
 def _take(found: Scan, chunk: bytes) -> bool:
     """Take in whole lines; return False at the first that is not an event."""
-    unfinished = 0 if chunk.startswith(UNFINISHED) else chunk.find(b"\n" + UNFINISHED) + 1
-    if unfinished or chunk.startswith(UNFINISHED):
-        _take(found, chunk[:unfinished])
-        found.group = not found.damage
+    if chunk.startswith(UNFINISHED):
         return False
-    if not chunk:
-        return True
+    unfinished = chunk.find(b"\n" + UNFINISHED) + 1
+    if unfinished:
+        _take(found, chunk[:unfinished])
+        return False
     try:
         rows = check_rows(chunk, _LIMITS, stored=True)
     except InvalidEvent as error:

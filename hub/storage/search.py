@@ -98,6 +98,15 @@ class Reader:
                 return _id(line).decode()
         return None
 
+    def ends_with(self, identity: str) -> bool:
+        """Whether a line ends at the end, and has this id; in an empty log, whether that is ""."""
+        if not self.end:
+            return not identity
+        if self._read(self.end - 1, self.end) != b"\n":
+            return False
+        _, line = next(self._backwards(0, self.end))
+        return _id(line) == identity.encode()
+
     def count(self, start: int, end: int) -> int:
         """How many lines stand between two places."""
         return sum(
@@ -313,3 +322,9 @@ def block(disk: Disk, path: Path, start: int, end: int) -> bytes:
     """The next whole lines from `start` on: as many as fit into `BLOCK`, or one."""
     with opened(disk, path, os.O_RDONLY) as fd:
         return next(Reader(disk, fd, end, False).blocks(start), (start, b""))[1]
+
+
+def ends_with(disk: Disk, path: Path, end: int, identity: str) -> bool:
+    """Whether a line ends at this place, and has this id."""
+    with opened(disk, path, os.O_RDONLY) as fd:
+        return Reader(disk, fd, end, False).ends_with(identity)

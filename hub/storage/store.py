@@ -10,8 +10,10 @@ import asyncio
 import fcntl
 import logging
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,17 +24,24 @@ from hub.errors import DirectoryLocked, StartupError
 from hub.event import IdOrder, file_name, is_channel_name, time_of
 from hub.formats import NDJSON, TSV, Batch
 from hub.options import Durability
-from hub.storage import logfile
+from hub.storage import logfile, search
+from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index
-from hub.storage.logfile import Disk
+from hub.storage.logfile import Disk, Unsynced
 from hub.storage.recovery import Scan, scan
-from hub.storage.writer import Committed, Log, Receipt, Writer
+from hub.storage.writer import Committed, Log, Writer
 
 HUB_DIRECTORY = ".hub"
 """Below the events directory: what is not a log."""
 
 SAVE_INTERVAL = 5.0
 """Seconds between two savings of the index: what a crash makes us read again."""
+
+SAVED_AT_ONCE = 5000
+"""Logs written to the index in one transaction."""
+
+SYNCED_ONE_BY_ONE = 1000
+"""Logs found changed at opening up to which each is synced; for more the whole system is."""
 
 PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of log about a long recovery."""
@@ -52,6 +61,7 @@ class Store:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.directory = directory
+        self._durability = durability
         self.disk = disk or Disk()
         self.logs: dict[str, Log] = {}
         self.on_commit: list[Callable[[Committed], None]] = []
@@ -62,6 +72,7 @@ class Store:
         self._changed: set[Log] = set()
         self._lock: int | None = None
         self._saver: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def open(self) -> None:
         """Take the lock and make every log sound.
@@ -78,10 +89,10 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is pending, save the index, release the lock."""
-        if self._saver:
-            self._saver.cancel()
         await self._writer.close()
-        await wrap(self._save)(self._take_changed())
+        self._closing.set()
+        if self._saver:
+            await self._saver
         self._release()
 
     def _release(self) -> None:
@@ -107,18 +118,32 @@ class Store:
     def _committed(self, commit: Committed) -> None:
         self._changed.add(commit.log)
         for each in self.on_commit:
-            each(commit)
+            try:
+                each(commit)
+            except Exception:  # the events are stored all the same
+                logger.exception("log %s: what was committed could not be told", commit.log.name)
 
     def _open(self) -> None:
         try:
-            (self.directory / HUB_DIRECTORY).mkdir(parents=True, exist_ok=True)
+            self._make_directories()
             self._take_lock()
             known = {(entry.name, entry.format): entry for entry in self._index.open()}
+            indexed = bool(known)
             self._find_logs(known)
-            self._index.save((), known.keys())  # what is left in it has no file any more
-            self._save(self._take_changed())
         except OSError as error:
             raise StartupError(f"cannot use the events directory: {error}") from error
+        if self.logs and not indexed:
+            logger.info("there was no index: %d logs were read to make it", len(self.logs))
+        changed, self._changed = self._changed, set()
+        self._sync_all(changed)
+        self._save(map(_entry, changed), known)  # what is left in it has no file any more
+
+    def _make_directories(self) -> None:
+        path = self.directory / HUB_DIRECTORY
+        new = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for each in new:  # else all of it could be gone after a power cut
+            logfile.sync_directory(self.disk, each.parent)
 
     def _take_lock(self) -> None:
         path = self.directory / HUB_DIRECTORY / "lock"
@@ -131,8 +156,9 @@ class Store:
                 f"{self.directory} is in use by another hub (process {holder or 'unknown'}): "
                 "stop it, or choose another directory with --events"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the disk may be full; that is no reason not to read
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def _find_logs(self, known: dict[tuple[str, str], Entry]) -> None:
         with os.scandir(self.directory) as files:
@@ -141,109 +167,135 @@ class Store:
                 if not dot or not stem or form not in (TSV, NDJSON) or not file.is_file():
                     continue
                 name = unquote(stem)
-                if not is_channel_name(name) or form == NDJSON:
+                is_log = is_channel_name(name) and file.name == file_name(name, form)
+                if not is_log or form == NDJSON:
                     logger.warning("%s is not the file of a channel: passed over", file.path)
                     continue
                 stat = file.stat()
                 log = Log(name, form)
                 log.made = True
                 self._learn(log, known.pop((name, form), None), stat.st_size, stat.st_mtime_ns)
-                log.synced = log.length
                 self.logs[name] = log
 
     def _learn(self, log: Log, entry: Entry | None, size: int, modified: int) -> None:
-        """Take over what the index knows of a log, or read what it does not know."""
-        if entry and entry.length > size:
-            logger.error(
-                "log %s: its file has %d bytes, but %d had been written",
-                log.name,
-                size,
-                entry.length,
-            )
-            entry = None
-        if entry and entry.length == size and entry.modified != modified:
-            entry = None  # changed in place: read it all again
+        """Take over what the index knows of a log, and read what it does not know."""
         found = Scan(0, 0, "", IdOrder())
-        if entry:
-            moment = time_of(entry.last_id) if entry.ordered and entry.version else None
-            order = IdOrder(clock=entry.clock, ordered=entry.ordered)
-            if moment is not None:
-                order.earliest = order.latest = moment
-            found = Scan(entry.length, entry.version, entry.last_id, order)
-        if not entry or entry.length != size:
-            found = scan(self.disk, self.path(log), found, _Progress(log.name))
-            self._mend(log, found)
+        if entry and self._goes_on(log, entry, size, modified):
+            found = _scan_of(entry)
+        log.synced = found.length
+        if not entry or found.length < size or entry.length > size:
+            self._read(log, found, entry.length if entry and entry.length <= size else 0)
             self._changed.add(log)
+        log.damage = found.damage
         log.length = found.length
         log.version = found.version
         log.last_id = found.last_id
         log.order = found.order
 
-    def _mend(self, log: Log, found: Scan) -> None:
+    def _goes_on(self, log: Log, entry: Entry, size: int, modified: int) -> bool:
+        """Whether the file is what the index knows, perhaps with more behind it."""
+        if entry.length == size:
+            return entry.modified == modified
+        if entry.length > size:
+            written = entry.length
+            logger.error("%s has %d bytes, but %d had been written", self.path(log), size, written)
+            return False
+        try:
+            return search.ends_with(self.disk, self.path(log), entry.length, entry.last_id)
+        except OSError:
+            return False  # reading it all will tell
+
+    def _read(self, log: Log, found: Scan, promised: int) -> None:
+        """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off."""
         path = self.path(log)
-        if found.damage:
-            log.damage = found.damage
-            logger.error("%s is damaged and takes no writes: %s", path, found.damage)
-        elif found.torn:
-            if found.group:
+        try:
+            scan(self.disk, path, found, _Progress(log.name))
+            if found.torn and found.length < promised:
+                found.damage = f"line {found.version + 1}: it is torn, though it had been written"
+            elif found.torn:
                 self._keep_torn(path, found)
-            logfile.cut(self.disk, path, found.length)
-            logger.warning(
-                "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
-                path,
-                found.torn,
-                found.length,
-            )
+                logfile.cut(self.disk, path, found.length)
+                logger.warning(
+                    "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
+                    path,
+                    found.torn,
+                    found.length,
+                )
+        except OSError as error:
+            found.damage = f"its file cannot be read or mended: {error.strerror or error}"
+        if found.damage:
+            logger.error("%s takes no writes: %s", path, found.damage)
 
     def _keep_torn(self, path: Path, found: Scan) -> None:
-        """Put the lines of an unfinished group aside, for whoever wants to look at them."""
+        """Put what is to be cut off aside, for whoever wants to look at it."""
         aside = self.directory / HUB_DIRECTORY / "torn" / f"{path.name}-{found.length}"
         try:
             aside.parent.mkdir(exist_ok=True)
             with open(path, "rb") as source, open(aside, "wb") as target:
-                os.sendfile(target.fileno(), source.fileno(), found.length, found.torn)
+                source.seek(found.length)
+                shutil.copyfileobj(source, target)
         except OSError as error:
             logger.warning("%s: could not keep what is cut off: %s", path, error)
         else:
             logger.warning("%s: what is cut off is kept in %s", path, aside)
 
+    def _sync_all(self, logs: Collection[Log]) -> None:
+        """Put on disk what was found in files: from now on readers are told of it."""
+        if self._durability is Durability.OS:
+            return
+        if len(logs) > SYNCED_ONE_BY_ONE:
+            os.sync()
+        for log in logs:
+            try:
+                if len(logs) <= SYNCED_ONE_BY_ONE:
+                    logfile.sync(self.disk, self.path(log))
+                log.synced = log.length
+            except (OSError, Unsynced) as error:
+                log.unsound = True
+                logger.error("%s could not be synced: %s", self.path(log), error)
+
     async def _save_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_INTERVAL)
-            if self._changed:
-                try:
-                    await wrap(self._save)(self._take_changed())
-                except Exception:
-                    logger.exception("the index could not be saved; the logs are not affected")
+        """Save the index now and then, and once more at the end."""
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), SAVE_INTERVAL)
+            changed, self._changed = list(self._changed), set()
+            for at in range(0, len(changed), SAVED_AT_ONCE):
+                entries = [_entry(log) for log in changed[at : at + SAVED_AT_ONCE]]
+                await wrap(self._save)(entries)
 
-    def _take_changed(self) -> list[Entry]:
-        """What is known now of each log that has changed since the last time."""
-        changed, self._changed = self._changed, set()
-        return [
-            Entry(
-                log.name,
-                log.format,
-                log.length,
-                0,
-                log.version,
-                log.last_id,
-                log.order.clock,
-                log.order.ordered,
-            )
-            for log in changed
-            if log.made and not log.damage
-        ]
-
-    def _save(self, entries: list[Entry]) -> None:
-        self._index.save(filter(None, map(self._dated, entries)))
+    def _save(self, entries: Iterable[Entry | None], gone: Iterable[tuple[str, str]] = ()) -> None:
+        self._index.save([dated for each in entries if each and (dated := self._dated(each))], gone)
 
     def _dated(self, entry: Entry) -> Entry | None:
         """The row with its file's modification time, unless the file has gone on."""
-        stat = os.stat(self.directory / file_name(entry.name, entry.format))
+        try:
+            stat = os.stat(self.directory / file_name(entry.name, entry.format))
+        except OSError:
+            return None  # it is gone, or will be read again
         # If it has, the commit that is under way puts it on the list again.
         if stat.st_size != entry.length:
             return None
         return structs.replace(entry, modified=stat.st_mtime_ns)
+
+
+def _entry(log: Log) -> Entry | None:
+    """What is known of a log, as a row of the index; None if it must be read again."""
+    if not log.made or log.damage:
+        return None
+    order = log.order
+    return Entry(
+        log.name, log.format, log.length, 0, log.version, log.last_id, order.clock, order.ordered
+    )
+
+
+def _scan_of(entry: Entry) -> Scan:
+    """What a row of the index knows, as the beginning of a scan."""
+    order = IdOrder(clock=entry.clock, ordered=entry.ordered)
+    moment = time_of(entry.last_id) if entry.ordered and entry.version else None
+    if moment is not None:
+        order.earliest = order.latest = moment
+    return Scan(entry.length, entry.version, entry.last_id, order)
 
 
 class _Progress:
