@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := tests/clients
 ARGS ?=
 
 .PHONY: run test lint format bench clean
@@ -11,7 +12,7 @@ ARGS ?=
 run: $(VENV)/run  ## Start the hub on port 9000 over ./events (ARGS='--port 9001 …')
 	$(BIN)/hub serve $(ARGS)
 
-test: $(VENV)/dev  ## Pass all tests
+test: $(VENV)/dev $(CLIENTS)/node_modules/made  ## Pass all tests
 	$(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/dev  ## Check style and types
@@ -41,5 +42,11 @@ $(VENV)/dev: $(BIN)/python pyproject.toml
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@ $(VENV)/run
 
+# Clients that nobody here wrote, for the tests. Without npm those tests are skipped.
+$(CLIENTS)/node_modules/made: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@if command -v npm > /dev/null; \
+	then cd $(CLIENTS) && npm ci --loglevel=error --no-audit --no-fund && touch node_modules/made; \
+	else echo "There is no npm here: the tests of JavaScript clients are skipped" >&2; fi
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build *.egg-info
+	rm -rf $(CLIENTS)/node_modules $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build *.egg-info
