@@ -5,7 +5,8 @@ status that belongs to a class is given in `hub.web.errors`.
 
     HubError
     ├── InvalidRequest         the request makes no sense: a bad parameter
-    │   └── InvalidName        not a name that a channel can have
+    │   ├── InvalidName        not a name that a channel can have
+    │   └── UnknownEncoding    the body is compressed in a way that the hub does not know
     ├── InvalidEvent           the event cannot be kept as it is
     │   └── UnknownId          a read begins or ends at an id that no event has
     ├── TooLarge               a limit on size was passed
@@ -38,6 +39,12 @@ class InvalidName(InvalidRequest):
     """The name in the URL is not one that a channel can have."""
 
     code = "invalid_name"
+
+
+class UnknownEncoding(InvalidRequest):
+    """The body's Content-Encoding is not one that the hub can undo."""
+
+    code = "unknown_encoding"
 
 
 class InvalidEvent(HubError):

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from urllib.parse import unquote_to_bytes
+
 import msgspec
 from aiohttp import web
 
 from hub import sse
 from hub.batch import BatchReader, NdjsonReader, TsvReader
-from hub.errors import InvalidRequest, TooLarge
+from hub.errors import InvalidEvent, InvalidRequest, TooLarge, UnknownEncoding
 from hub.event import check_channel_name, check_id, check_size, check_type
 from hub.formats import Batch, data_column
+from hub.options import Options
 from hub.web import events, history
 from hub.web.context import HUB, Context
 
 _CREATED_HEADERS = {"Content-Type": "text/plain; charset=utf-8"}
+
+_DECODED = frozenset({"gzip", "deflate", "br", "zstd"})  # by aiohttp, before we see it
+
+_UNREADABLE = "the body cannot be read: it breaks off, or is not in the encoding that it says"
 
 
 async def post(request: web.Request) -> web.Response:
@@ -30,13 +38,13 @@ async def post(request: web.Request) -> web.Response:
     options = hub.options
     event_id = event_type = ""
     if request.query_string:
-        event_id = check_id(request.query.get("id", ""), options.max_id_bytes)
-        event_type = check_type(request.query.get("event", ""), options.max_type_bytes)
+        event_id = check_id(_parameter(request, "id"), options.max_id_bytes)
+        event_type = check_type(_parameter(request, "event"), options.max_type_bytes)
     if media_type == "application/x-ndjson":
         reader = NdjsonReader(options.limits, event_type, event_id)
         return await _post_batch(request, hub, name, reader)
-    body = await _read_event(request, options.max_event_bytes)
-    batch = Batch.of_one(event_id, event_type, data_column(body))
+    column = await _read_column(request, options)
+    batch = Batch.of_one(event_id, event_type, column)
     receipt = await hub.engine.append(name, batch)
     return web.Response(status=201, body=receipt.first_id.encode(), headers=_CREATED_HEADERS)
 
@@ -53,12 +61,7 @@ async def _post_batch(
     request: web.Request, hub: Context, name: str, reader: BatchReader
 ) -> web.Response:
     limit = hub.options.max_request_bytes
-    _check_length(request, limit)
-    size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+    async for piece in _pieces(request, limit, limit):
         reader.feed(piece)
     batch = reader.finish()
     if not batch.count:
@@ -72,22 +75,53 @@ def _batch_answer(status: int, count: int, first: str | None, last: str | None) 
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-async def _read_event(request: web.Request, limit: int) -> bytes:
-    """The body of a single event; the line break behind it does not count."""
+def _parameter(request: web.Request, name: str) -> str:
+    value = request.query.get(name, "")
+    if "\ufffd" in value:  # the character itself, or what stands for bytes that are not UTF-8
+        try:
+            unquote_to_bytes(request.rel_url.raw_query_string).decode()
+        except UnicodeDecodeError:
+            raise InvalidEvent(f"the parameter {name!r} is not UTF-8") from None
+    return value
+
+
+async def _read_column(request: web.Request, options: Options) -> bytes:
+    """The data column for the body of a single event; the line break behind it does not count."""
+    limit = options.max_event_bytes
     most = limit + len(b"\r\n")
-    _check_length(request, most)
-    if request.content_length is not None and "Content-Encoding" not in request.headers:
-        return await request.read()
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-        check_size(size, most)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _check_length(request: web.Request, limit: int) -> None:
+    if most > options.max_request_bytes:
+        most = limit = options.max_request_bytes
     length = request.content_length
-    if length is not None and length > limit:
-        raise TooLarge(f"the body has {length} bytes; the limit is {limit}")
+    if length is not None and length <= most and "Content-Encoding" not in request.headers:
+        try:
+            body = await request.read()
+        except web.RequestPayloadError:
+            raise InvalidRequest(_UNREADABLE) from None
+    else:
+        body = b"".join([piece async for piece in _pieces(request, most, limit)])
+    column = data_column(body)
+    check_size(len(column), limit)
+    return column
+
+
+async def _pieces(request: web.Request, most: int, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes in, decoded. Raises `TooLarge` above `most` bytes, `InvalidRequest`.
+
+    `limit` is what the client is told.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    length = request.content_length
+    if encoding in ("", "identity"):
+        if length is not None and length > most:
+            raise TooLarge(f"the body has {length} bytes; the limit is {limit}")
+    elif encoding not in _DECODED:
+        raise UnknownEncoding(f"a body cannot be read in the encoding {encoding!r}: gzip can")
+    size = 0
+    try:
+        async for piece in request.content.iter_any():
+            size += len(piece)
+            if size > most:
+                raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+            yield piece
+    except web.RequestPayloadError:
+        raise InvalidRequest(_UNREADABLE) from None

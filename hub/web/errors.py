@@ -11,6 +11,7 @@ _STATUS: dict[type[errors.HubError], int] = {
     errors.InvalidRequest: 400,
     errors.Forbidden: 403,
     errors.TooLarge: 413,
+    errors.UnknownEncoding: 415,
     errors.InvalidEvent: 422,
     errors.LogUnavailable: 503,
     errors.Closing: 503,
