@@ -18,7 +18,7 @@ from hub.options import Durability, Options
 
 FIELDS = dataclasses.fields(Options)
 
-OTHERS: dict[str, tuple[str, object]] = {
+OTHERS: dict[str, tuple[str, Any]] = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("9001", 9001),
     "events": ("elsewhere", Path("elsewhere")),
