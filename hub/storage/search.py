@@ -3,11 +3,13 @@
 Owns how a cursor's place is found without reading a log from its start: by
 halving where ids are times in order, else backwards from the end. Must not
 know HTTP. All functions block and take the *end* up to which the log is
-committed; offsets given and returned are starts of lines, or that end.
+committed; offsets given and returned are starts of lines, or that end. They
+raise `OSError` when the file cannot be read up to there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,7 +116,11 @@ class Reader:
         )
 
     def _read(self, start: int, end: int) -> bytes:
-        return self._disk.pread(self._fd, max(0, end - start), start)
+        size = max(0, min(end, self.end) - start)
+        data = self._disk.pread(self._fd, size, start)
+        if len(data) < size:  # going on would never come to an end
+            raise OSError(errno.EIO, "the file is shorter than what was written to it")
+        return data
 
     def blocks(self, start: int) -> Iterator[tuple[int, bytes]]:
         """The log from `start` on as blocks of whole lines."""
@@ -125,7 +131,7 @@ class Reader:
                 piece = self._read(start, min(start + size, self.end))
                 block = piece[: piece.rfind(b"\n") + 1]
                 if not block and len(piece) < size:
-                    return
+                    raise OSError(errno.EIO, "the file does not end with a line break")
                 size *= 2
             yield start, block
             start += len(block)
@@ -165,6 +171,12 @@ class Reader:
 
     def _run(self, identity: str) -> tuple[int, int] | None:
         """The starts of the first and the last event of the latest run that has this id."""
+        try:
+            wanted = identity.encode()
+        except UnicodeEncodeError:
+            return None
+        if b"\t" in wanted or b"\n" in wanted:  # would be found across columns or lines
+            return None
         low, high = 0, self.end
         if self._ordered:
             moment = time_of(identity)
@@ -173,7 +185,6 @@ class Reader:
             before, behind = self._halve(moment - 1), self._halve(moment)
             if before is not None and behind is not None:
                 low, high = before, behind
-        wanted = identity.encode()
         last = self._find(wanted, low, high)
         if last is None:
             return None
@@ -217,17 +228,19 @@ class Reader:
     def _halve(self, moment: int) -> int | None:
         """Where the first event later than `moment` begins; None if an id is not a time."""
         low, high = 0, self.end
-        while high - low > PROBE:
-            middle = self._line_end((low + high) // 2)
-            if middle >= high:
-                break  # one long line: go through what is left
-            when = self._time_at(middle)
-            if when is None:
-                return None
-            if when > moment:
-                high = middle
-            else:
-                low = self._line_end(middle)
+        top = high  # no line begins between it and `high`
+        while top - low > PROBE:
+            middle = (low + top) // 2
+            start = self._line_end(middle)
+            if start < high:
+                when = self._time_at(start)
+                if when is None:
+                    return None
+                if when <= moment:
+                    low = self._line_end(start)
+                    continue
+                high = start
+            top = middle
         while low < high:
             when = self._time_at(low)
             if when is None:
