@@ -1,0 +1,140 @@
+"""What the documentation shows is what happens: its transcripts run against a hub.
+
+A ```console block holds commands behind `$ ` and what they print. Ids, which are
+times, may differ; a line `...` stands for any lines. A command that follows a
+channel goes on while the next block runs. A ```python block whose first line is
+a comment with a file name becomes that file.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hub import __version__
+from tests.conftest import RunHub
+from tests.process import PATIENCE, HubProcess
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_FOLLOWS = ("-N", "count.py")
+
+
+class Shell:
+    """Runs the commands of one page in one directory."""
+
+    def __init__(self, hub: HubProcess) -> None:
+        self._hub = hub
+        self._following: tuple[subprocess.Popen[bytes], Path, str] | None = None
+
+    def run(self, block: str) -> None:
+        """Run the commands of a block; compare what each prints with what it should."""
+        earlier, self._following = self._following, None
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, expected = part.partition("\n")
+            if any(each in command.split() for each in _FOLLOWS):
+                self._follow(command, expected)
+            else:
+                self._compare(command, self._print(command), expected)
+        if earlier:
+            self._finish(*earlier)
+
+    def close(self) -> None:
+        if self._following:
+            self._finish(*self._following)
+
+    def _local(self, text: str) -> str:
+        return text.replace("http://localhost:9000", self._hub.url)
+
+    def _print(self, command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", re.sub(r"\bcurl\b", "curl -sS", self._local(command))],
+            cwd=self._hub.events.parent,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        return (done.stdout + done.stderr).decode().replace("\r", "")
+
+    def _follow(self, command: str, expected: str) -> None:
+        output = self._hub.events.parent / "followed.txt"
+        with open(output, "wb") as file:
+            process = subprocess.Popen(
+                ["bash", "-c", "exec env PYTHONUNBUFFERED=1 " + self._local(command)],
+                cwd=self._hub.events.parent,
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+            )
+        self._following = process, output, expected
+        # What it prints before anything new comes: its first line, at least.
+        first = expected.partition("\n")[0]
+        self._wait(output, lambda text: first in text, command)
+
+    def _finish(self, process: subprocess.Popen[bytes], output: Path, expected: str) -> None:
+        try:
+            self._wait(output, lambda text: _alike(text, expected), expected)
+        finally:
+            process.kill()
+            process.wait()
+
+    def _wait(self, output: Path, condition: Callable[[str], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition(output.read_text()):
+            assert time.monotonic() < deadline, f"wanted:\n{what}\nis:\n{output.read_text()}"
+            time.sleep(0.02)
+
+    def _compare(self, command: str, printed: str, expected: str) -> None:
+        assert _alike(printed, expected), f"$ {command}\n{printed}\nbut the page says:\n{expected}"
+
+
+def _alike(printed: str, expected: str) -> bool:
+    pattern = re.escape(_ID.sub("ID", expected.strip("\n")))
+    pattern = pattern.replace(re.escape("...") + r"\\\n", r"(?:.*\n)*?").replace("\\\n", "\n")
+    pattern = pattern.replace(re.escape("...") + "\n", r"(?:.*\n)*?")
+    return re.fullmatch(pattern, _ID.sub("ID", printed.strip("\n"))) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_transcripts(page: Path, run_hub: RunHub) -> None:
+    blocks = _BLOCK.findall(page.read_text())
+    if not any(kind == "console" for kind, _ in blocks):
+        return
+    hub = run_hub()
+    shell = Shell(hub)
+    try:
+        for kind, text in blocks:
+            file = re.match(r"# (\w+\.py)\n", text)
+            if kind == "python" and file:
+                source = text.replace("http://localhost:9000", hub.url)
+                (hub.events.parent / file[1]).write_text(source)
+            elif kind == "console":
+                shell.run(text)
+    finally:
+        shell.close()
+
+
+def test_a_wrong_transcript_is_noticed() -> None:
+    assert _alike("a\nb\nc\n", "a\n...\nc\n")
+    assert _alike("x 2026-11-20T11:40:10.793214Z", "x 2027-01-02T03:04:05.000001Z\n")
+    assert not _alike("a\nb\n", "a\n")
+    assert not _alike("a\nb\nd\n", "a\n...\nc\n")
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_changelogs_top_version_is_this_one() -> None:
+    top = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert top is not None
+    assert top[1] == __version__
