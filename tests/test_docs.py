@@ -8,15 +8,18 @@ a comment with a file name becomes that file.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hub import __version__
+from hub.options import Options
 from tests.conftest import RunHub
 from tests.process import PATIENCE, HubProcess
 
@@ -56,7 +59,7 @@ class Shell:
 
     def _print(self, command: str) -> str:
         done = subprocess.run(
-            ["bash", "-c", re.sub(r"\bcurl\b", "curl -sS", self._local(command))],
+            ["bash", "-c", 'curl() { command curl -sS "$@"; }; ' + self._local(command)],
             cwd=self._hub.events.parent,
             capture_output=True,
             timeout=PATIENCE,
@@ -125,6 +128,28 @@ def test_a_wrong_transcript_is_noticed() -> None:
     assert _alike("x 2026-11-20T11:40:10.793214Z", "x 2027-01-02T03:04:05.000001Z\n")
     assert not _alike("a\nb\n", "a\n")
     assert not _alike("a\nb\nd\n", "a\n...\nc\n")
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    for option in dataclasses.fields(Options):
+        flag = f"--{option.name.replace('_', '-')}"
+        row = re.search(rf"^\| `{flag}` \| (\S+) \|", page, re.MULTILINE)
+        assert row, f"operating.md says nothing of {flag}"
+        default = option.default
+        if isinstance(default, (int, float, str)) and not isinstance(default, bool):
+            assert row[1] == f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_metric_is_documented(run_hub: RunHub) -> None:
+    hub = run_hub()
+    with urllib.request.urlopen(f"{hub.url}/metrics") as answer:
+        names = re.findall(r"^# TYPE (\S+)", answer.read().decode(), re.MULTILINE)
+    page = (ROOT / "docs" / "operating.md").read_text()
+    assert names
+    for name in names:
+        if not name.endswith("_created"):
+            assert name.removesuffix("_total") in page, f"operating.md says nothing of {name}"
 
 
 def test_links_lead_somewhere() -> None:
