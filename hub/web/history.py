@@ -6,13 +6,15 @@ compressed is streamed in pieces.
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from aiohttp import ETag, web
 from aiohttp.web_response import ContentCoding
 
 from hub.engines.base import LogState, Selection, Window
-from hub.event import START
+from hub.errors import UnknownId
+from hub.event import START, fits_header, time_of
 from hub.formats import CONTENT_TYPES, NDJSON, TSV, documents, split_rows
 from hub.web.context import HUB, Context
 from hub.web.selection import selection_of
@@ -22,6 +24,9 @@ COMPRESS_FROM = 1024
 """Bytes below which compression is not worth it."""
 
 _BEGINNING = min(START, key=len)  # "start": a cursor for a body that holds no event
+
+_ZERO = re.compile(r"q=0(\.0*)?")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
 async def read(request: web.Request, name: str) -> web.StreamResponse:
@@ -34,30 +39,64 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
         else TSV
     )
     log = hub.engine.find(name)
-    window = Window(0, 0, None)
-    tag = '"0"'
-    if log is not None:
+    if log is None:
+        _check_cursors(wanted)
+        window = Window(0, 0, None)
+        tag = '"0"'
+    else:
         end, last_id = log.length, log.last_id
         tag = f'"{end:x}-{zlib.crc32(last_id.encode()):08x}-{form}"'
         window = Window(0, end, last_id or None)
         if wanted != Selection():
             window = await hub.engine.window(name, wanted, end)
+    size = window.end - window.start
+    as_it_is = log is None or (form == TSV and wanted.event is None)
+    part = _range_of(request, tag, size) if as_it_is else None
+    packed = (
+        part is None
+        and log is not None
+        and (size >= COMPRESS_FROM or not as_it_is)
+        and _takes_gzip(request)
+    )
+    if packed:
+        tag = f'{tag[:-1]}-gzip"'
     response = web.StreamResponse(
         headers={
             "Content-Type": CONTENT_TYPES[form],
             "Cache-Control": "no-cache",
             "Vary": "Accept, Accept-Encoding",
             "ETag": tag,
-            "Last-Event-ID": window.last_id or wanted.since or _BEGINNING,
         }
     )
+    cursor = await _cursor(hub, name, window, wanted)
+    if fits_header(cursor):  # not so, at most, in a line that was appended by hand
+        response.headers["Last-Event-ID"] = cursor
     if _is_known(request, tag):
         response.set_status(304)
         await response.prepare(request)
         return response
-    if log is None or (form == TSV and wanted.event is None):
-        return await _send_bytes(request, response, hub, log, window)
+    if log is None or (as_it_is and not packed):
+        return await _send_bytes(request, response, hub, log, window, part)
+    if packed and request.method == "HEAD":
+        # With compression enabled, aiohttp would send the end of a gzip stream as a body.
+        response.headers["Content-Encoding"] = "gzip"
+    elif packed:
+        response.enable_compression(ContentCoding.gzip)
     return await _stream(request, response, hub, log, window, form, wanted.event)
+
+
+def _check_cursors(wanted: Selection) -> None:
+    """What a log that was never written says to ids that it cannot have."""
+    for cursor in (wanted.since, wanted.until):
+        if cursor is not None and time_of(cursor) is None:
+            raise UnknownId(f"no event has the id {cursor!r}, and it does not read as an ISO time")
+
+
+async def _cursor(hub: Context, name: str, window: Window, wanted: Selection) -> str:
+    """What a subscription has to be given so that it goes on where the body ends."""
+    if window.last_id is None and window.end:  # an empty body: it ends behind this event
+        window = await hub.engine.window(name, Selection(), window.end)
+    return window.last_id or wanted.since or _BEGINNING
 
 
 def _is_known(request: web.Request, tag: str) -> bool:
@@ -71,26 +110,24 @@ async def _send_bytes(
     hub: Context,
     log: LogState | None,
     window: Window,
+    part: range | None,
 ) -> web.StreamResponse:
     """The bytes of the file as they are, or a range of them."""
     start, end = window.start, window.end
     size = end - start
     response.headers["Accept-Ranges"] = "bytes"
-    part = _range_of(request, response, size)
-    if part is None:
-        if log is not None and size >= COMPRESS_FROM and _takes_gzip(request):
-            return await _stream(request, response, hub, log, window, TSV, None)
-    elif part.start >= part.stop:
+    if part is not None and not part:
         response.set_status(416)
         response.headers["Content-Range"] = f"bytes */{size}"
         response.headers["Content-Length"] = "0"
         await response.prepare(request)
         return response
-    else:
+    if part is not None:
         response.set_status(206)
         response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
         if part.stop < size:
-            del response.headers["Last-Event-ID"]  # the body ends somewhere before that event
+            # The body ends somewhere before that event.
+            response.headers.popall("Last-Event-ID", None)
         start, end = start + part.start, start + part.stop
     response.content_length = end - start
     if request.method == "HEAD" or start == end:
@@ -100,27 +137,27 @@ async def _send_bytes(
     return response
 
 
-def _range_of(request: web.Request, response: web.StreamResponse, size: int) -> range | None:
-    """The range asked for, empty if there is no such; None if the whole is to be sent."""
-    if "Range" not in request.headers:
+def _range_of(request: web.Request, tag: str, size: int) -> range | None:
+    """The range asked for, empty if there is no such; None if the whole is to be sent.
+
+    RFC 9110, 14.2: only GET has ranges, and one that makes no sense is ignored.
+    """
+    asked = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if not asked or request.method != "GET" or request.headers.get("If-Range", tag) != tag:
         return None
-    condition = request.headers.get("If-Range")
-    if condition is not None and condition != response.headers["ETag"]:
+    first, last = asked.groups()
+    if not first:
+        return range(max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
         return None
-    try:
-        asked = request.http_range
-    except ValueError:  # RFC 9110, 14.2: a range that makes no sense is ignored
-        return None
-    if asked.start is None and asked.stop is None:
-        return None
-    return range(*slice(asked.start, asked.stop).indices(size))
+    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 def _takes_gzip(request: web.Request) -> bool:
-    for each in request.headers.get("Accept-Encoding", "").split(","):
-        coding, _, weight = each.strip().partition(";")
-        if coding.strip().lower() == "gzip" and weight.replace(" ", "") not in ("q=0", "q=0.0"):
-            return True
+    for each in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, *parameters = each.replace(" ", "").split(";")
+        if coding == "gzip":
+            return not any(_ZERO.fullmatch(parameter) for parameter in parameters)
     return False
 
 
@@ -133,10 +170,7 @@ async def _stream(
     form: str,
     only: str | None,
 ) -> web.StreamResponse:
-    """Events of one type, or as NDJSON documents, or compressed: in pieces."""
-    if _takes_gzip(request):
-        response.enable_compression(ContentCoding.gzip)
-        response.headers["ETag"] = response.headers["ETag"][:-1] + '-gzip"'
+    """Events of one type, or as NDJSON documents, or to be compressed: in pieces."""
     await response.prepare(request)
     if request.method == "HEAD":
         return response

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -133,14 +135,12 @@ async def subscribe(
         yield subscription
 
 
-async def subscribers(client: Client, count: int) -> None:
-    """Return once the hub has so many subscribers."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            async with client.get("/health") as answer:
-                if (await answer.json())["subscribers"] == count:
-                    return
-            await asyncio.sleep(0.01)
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0.01)
 
 
 async def post(client: Client, path: str, data: str | bytes = b"data") -> str:
@@ -152,7 +152,7 @@ async def post(client: Client, path: str, data: str | bytes = b"data") -> str:
 
 async def post_batch(client: Client, body: bytes, headers: dict[str, str], path: str) -> object:
     """Post a batch that is accepted; return what the hub says."""
-    async with client.post(path, data=body, headers=headers) as answer:
+    async with client.post(path, data=BytesIO(body), headers=headers) as answer:
         assert answer.status == 201, await answer.text()
         return await answer.json()
 
