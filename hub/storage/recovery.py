@@ -28,7 +28,8 @@ class Scan(Struct):
 
     `torn`: bytes behind it that no writer was promised: a line without LF, or
     a group of lines that was not finished. `damage`: why the line behind
-    `length` is not an event, if it is neither of these.
+    `length` is not an event, if it is neither of these. `zeroed`: NULs stand in
+    it, as they do where a power cut kept a block from the disk.
     """
 
     length: int
@@ -37,6 +38,7 @@ class Scan(Struct):
     order: IdOrder
     torn: int = 0
     damage: str | None = None
+    zeroed: bool = False
 
 
 def scan(
@@ -56,6 +58,7 @@ def scan(
         if not found.damage and found.length < size:
             if _is_zeroed(disk, fd, found.length, size):
                 found.damage = f"line {found.version + 1}: it begins with NULs"
+                found.zeroed = True
             else:
                 found.torn = size - found.length
     return found
@@ -97,11 +100,12 @@ def _take(found: Scan, chunk: bytes) -> bool:
     try:
         rows = check_rows(chunk, _LIMITS, stored=True)
     except InvalidEvent as error:
-        at = error.line or 1
-        sound = b"\n".join(chunk.split(b"\n")[: at - 1])
+        lines = chunk.split(b"\n")
+        sound = (error.line or 1) - 1
         if sound:
-            _take(found, sound + b"\n")
+            _take(found, b"\n".join(lines[:sound]) + b"\n")
         found.damage = f"line {found.version + 1}: {error.reason}"
+        found.zeroed = UNFINISHED in lines[sound]
         return False
     found.length += len(chunk)
     found.version += len(rows)

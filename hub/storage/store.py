@@ -210,21 +210,27 @@ class Store:
         path = self.path(log)
         try:
             scan(self.disk, path, found, _Progress(log.name))
+            if found.zeroed and 0 < promised <= found.length:
+                # A power cut: what was acknowledged since lies before what never got to the disk.
+                found.damage, found.torn = None, os.stat(path).st_size - found.length
             if found.torn and found.length < promised:
                 found.damage = f"line {found.version + 1}: it is torn, though it had been written"
             elif found.torn:
-                self._keep_torn(path, found)
-                logfile.cut(self.disk, path, found.length)
-                logger.warning(
-                    "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
-                    path,
-                    found.torn,
-                    found.length,
-                )
+                self._cut(path, found)
         except OSError as error:
             found.damage = f"its file cannot be read or mended: {error.strerror or error}"
         if found.damage:
             logger.error("%s takes no writes: %s", path, found.damage)
+
+    def _cut(self, path: Path, found: Scan) -> None:
+        self._keep_torn(path, found)
+        logfile.cut(self.disk, path, found.length)
+        logger.warning(
+            "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
+            path,
+            found.torn,
+            found.length,
+        )
 
     def _keep_torn(self, path: Path, found: Scan) -> None:
         """Put what is to be cut off aside, for whoever wants to look at it."""

@@ -284,6 +284,7 @@ LOG = Model([("a", "t", "1"), ("b", "t", "2"), ("b", "tt", "3"), ("c", "t", "4")
 def _window(wanted: Selection) -> bytes:
     with stored(LOG, b"d\tt\tnot committed\n") as path:
         found = search.window(Disk(), path, LOG.end, LOG.ordered, wanted)
+        assert found.start <= found.end
         return path.read_bytes()[found.start : found.end]
 
 
