@@ -61,7 +61,7 @@ class Index:
         """Open the index and return its rows; a damaged or foreign one is made anew."""
         try:
             return self._load()
-        except sqlite3.Error as error:
+        except Exception as error:  # a damaged one fails in any way
             logger.warning("index %s is rebuilt from the logs: %s", self._path, error)
         try:
             self._remove()
