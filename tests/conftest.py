@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import uvloop
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import settings
@@ -24,6 +26,11 @@ RunHub = Callable[..., HubProcess]
 # No deadline: the machine may be busy with something else.
 settings.register_profile("hub", deadline=None, max_examples=100)
 settings.load_profile("hub")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop is the one that the hub runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hub.formats import CONTENT_TYPES, NDJSON, TSV
 from hub.web.history import COMPRESS_FROM
 from tests.conftest import Client, StartHub
 from tests.web.wire import TSV as TSV_BODY
-from tests.web.wire import eventually, exchange, post, post_batch, refused
+from tests.web.wire import append_by_hand, eventually, exchange, post, post_batch, refused
 
 Headers = dict[str, str]
 AS_NDJSON = {"Accept": CONTENT_TYPES[NDJSON].partition(";")[0]}
@@ -41,12 +41,6 @@ async def get(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with hub.get(path, headers={**NOT_PACKED, **named}) as answer:
         return answer, await answer.read()
-
-
-def append_by_hand(events: Path, lines: bytes) -> None:
-    events.mkdir(exist_ok=True)
-    with open(events / "a-channel.tsv", "ab") as file:
-        file.write(lines)
 
 
 async def test_history_is_the_file(hub: Client, channel: bytes) -> None:

@@ -169,3 +169,10 @@ def rows(events: Path, name: str = "a-channel") -> list[list[bytes]]:
     """What stands in a channel's file."""
     path = events / f"{name}.tsv"
     return split_rows(path.read_bytes()) if path.exists() else []
+
+
+def append_by_hand(events: Path, lines: bytes) -> None:
+    """Write to a channel's file behind the hub's back."""
+    events.mkdir(exist_ok=True)
+    with open(events / "a-channel.tsv", "ab") as file:
+        file.write(lines)

@@ -1,0 +1,170 @@
+"""The application: its one form of an error, whatever goes wrong and however it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from hub.engines.files import FilesEngine
+from hub.options import Options
+from hub.web.app import make_app
+from hub.web.context import HUB
+from tests.conftest import Client
+from tests.web.wire import PATIENCE, error_of, exchange, post, refused, rows
+
+CHANNEL_METHODS = {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/a-channel", CHANNEL_METHODS), ("/", CHANNEL_METHODS - {"POST"})],
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "POST"])
+async def test_a_method_that_is_not_allowed(
+    hub: Client, path: str, allowed: set[str], method: str
+) -> None:
+    if method in allowed:
+        return
+    answer = await hub.request(method, path)
+    await refused(answer, 405, "method_not_allowed", method, "GET")
+    assert set(answer.headers["Allow"].replace(" ", "").split(",")) == allowed
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_what_is_read_only(hub: Client, path: str, method: str) -> None:
+    answer = await hub.request(method, path)
+    await error_of(answer)
+    assert answer.status in (400, 405)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/b", "/a-channel/", "//", "/a/b/c", "//a-channel", "/a-channel//"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+async def test_where_there_is_nothing(hub: Client, path: str, method: str) -> None:
+    line = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    answer = await exchange(hub, line.encode())
+    assert answer.status == 404
+    assert answer.body.startswith(b'{"error":"there is nothing at /')
+    assert b'"code":"not_found"' in answer.body
+
+
+async def test_options_says_what_can_be_done(hub: Client) -> None:
+    answer = await hub.options("/a-channel")
+    assert answer.status == 204
+    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
+
+
+async def test_a_mistake_of_ours_says_nothing_of_itself(
+    hub: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def append(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(hub.app[HUB].engine, "append", append)
+    answer = await hub.post("/a-channel", data=b"data", headers={"Accept": "text/html"})
+    error = await error_of(answer)
+    assert (answer.status, error.code) == (500, "internal")
+    assert "secret" not in error.error
+    assert "ZeroDivisionError" in caplog.text  # for whoever runs the hub
+    monkeypatch.undo()
+    await post(hub, "/a-channel")
+
+
+HOST = b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+MALFORMED = {
+    "binary": b"\x00\x01\x02\r\n\r\n",
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "method": b"FOO /a-channel" + HOST + b"\r\n",
+    "version": b"GET /a-channel HTTP/9.9\r\n\r\n",
+    "no host": b"GET /a-channel HTTP/1.1\r\n\r\n",
+    "target": b"GET a-channel" + HOST + b"\r\n",
+    "target not UTF-8": b"GET /a-channel?since=\xff" + HOST + b"\r\n",
+    "long target": b"GET /a-channel?since=" + b"a" * 20_000 + HOST + b"\r\n",
+    "long header": b"GET /a-channel" + HOST + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+    "header": b"GET /a-channel" + HOST + b"no colon\r\n\r\n",
+    "NUL in header": b"GET /a-channel" + HOST + b"Last-Event-ID: a\0b\r\n\r\n",
+    "negative length": b"POST /a-channel" + HOST + b"Content-Length: -1\r\n\r\nx",
+    "length": b"POST /a-channel" + HOST + b"Content-Length: x\r\n\r\nx",
+    "two lengths": b"POST /a-channel" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    "smuggled": b"POST /a-channel" + HOST
+    + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunk": b"POST /a-channel" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n\r\n",
+    "expect": b"POST /a-channel" + HOST + b"Expect: pony\r\nContent-Length: 1\r\n\r\nx",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_what_is_no_http(hub: Client, events: Path, name: str) -> None:
+    answer = await exchange(hub, MALFORMED[name])
+    assert 400 <= answer.status < 500
+    for word in (b"Traceback", b"File ", b".py", b"<html"):
+        assert word not in answer.body
+    assert len(answer.body) < 1000
+    assert not rows(events)
+    await post(hub, "/a-channel")  # for everybody else it goes on
+
+
+@pytest.mark.xfail(strict=True, reason="aiohttp answers what it cannot parse, as text")
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_what_is_no_http_is_told_so_as_json(hub: Client, name: str) -> None:
+    answer = await exchange(hub, MALFORMED[name])
+    assert answer.headers["Content-Type"] == "application/json"
+    assert b'"code":' in answer.body
+
+
+@pytest.mark.xfail(strict=True, reason="aiohttp logs the traceback of what it cannot parse")
+async def test_what_is_no_http_is_one_line_of_log(
+    hub: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await exchange(hub, MALFORMED["version"])
+    assert "Traceback" not in caplog.text
+
+
+async def test_noise(hub: Client, events: Path) -> None:
+    """Requests with bytes changed at random: each is answered, or the connection is closed."""
+    chance = random.Random(7)
+    good = (
+        b"POST /a-channel?id=7&event=type HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Content-Type: text/tab-separated-values\r\nContent-Length: 9\r\n\r\n1\t2\t3\n\t\t\n"
+    )
+
+    async def send() -> None:
+        noisy = bytearray(good)
+        for _ in range(chance.randrange(1, 6)):
+            noisy[chance.randrange(len(noisy))] = chance.randrange(256)
+        reader, writer = await asyncio.open_connection(hub.host, hub.port)
+        writer.write(noisy)
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(-1), PATIENCE)
+        assert b"Traceback" not in answer
+        assert b" 500 " not in answer.partition(b"\r\n")[0], bytes(noisy)
+        writer.close()
+
+    for _ in range(300):
+        await send()
+    for row in rows(events):
+        assert len(row) == 3
+        assert row[0]
+
+
+async def test_the_application_opens_and_closes_what_it_is_given(tmp_path: Path) -> None:
+    engine = FilesEngine(tmp_path / "events")
+    app = make_app(Options(), engine)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    assert (tmp_path / "events" / ".hub").is_dir()
+    await runner.cleanup()
+    assert app[HUB].subscriptions.closing
+    again = web.AppRunner(make_app(Options(), FilesEngine(tmp_path / "events")))
+    await again.setup()  # the lock is free
+    await again.cleanup()

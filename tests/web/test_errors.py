@@ -1,0 +1,57 @@
+"""Errors and their statuses."""
+
+from __future__ import annotations
+
+import inspect
+
+import msgspec
+import pytest
+
+import hub.errors
+from hub.errors import HubError
+from hub.web.errors import answer, answer_to, status_of
+
+STATUSES = {
+    "HubError": 500,
+    "InvalidRequest": 400,
+    "InvalidName": 400,
+    "UnknownEncoding": 415,
+    "InvalidEvent": 422,
+    "UnknownId": 422,
+    "TooLarge": 413,
+    "Forbidden": 403,
+    "Closing": 503,
+    "LogUnavailable": 503,
+    "DiskFull": 507,
+    "WriteFailed": 503,
+    "LogDamaged": 503,
+    "StartupError": 500,
+    "DirectoryLocked": 500,
+}
+
+
+def test_every_error_has_a_status() -> None:
+    actual = {
+        name: status_of(each("reason"))
+        for name, each in vars(hub.errors).items()
+        if inspect.isclass(each) and issubclass(each, HubError)
+    }
+    assert actual == STATUSES
+
+
+def test_the_form_of_an_error() -> None:
+    response = answer(418, 'a "word" ä', "teapot", Allow="GET")
+    assert (response.status, response.content_type) == (418, "application/json")
+    assert response.headers["Allow"] == "GET"
+    assert isinstance(response.body, bytes)
+    assert response.body == '{"error":"a \\"word\\" ä","code":"teapot"}\n'.encode()
+
+
+@pytest.mark.parametrize("name", list(STATUSES))
+def test_each_error_as_an_answer(name: str) -> None:
+    error = getattr(hub.errors, name)("it is so")
+    response = answer_to(error)
+    assert response.status == STATUSES[name]
+    assert isinstance(response.body, bytes)
+    assert msgspec.json.decode(response.body) == {"error": "it is so", "code": error.code}
+    assert ("Retry-After" in response.headers) == isinstance(error, hub.errors.LogUnavailable)
