@@ -333,4 +333,7 @@ class Writer:
         if self._syncing:
             await self._syncing
         await self._sync_now()
+        for log in self._unsynced:
+            logger.error("log %s: what was written last may not be on disk", log.name)
+        self._unsynced.clear()
         self._threads.shutdown()
