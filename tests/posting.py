@@ -39,6 +39,18 @@ def history(hub: HubProcess, channel: str) -> list[Received]:
     return [Received(row[1] or "message", row[2].replace("\v", "\n"), row[0]) for row in rows]
 
 
+def pass_heartbeats(hub: HubProcess, channel: str, count: int = 3) -> None:
+    """Return when so many more heartbeats have gone out to those who follow the channel."""
+    request = urllib.request.Request(
+        f"{hub.url}/{channel}", headers={"Accept": "text/event-stream"}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as stream:
+        for line in stream:
+            count -= line == b":\n"
+            if count < 0:  # one more: the first goes out at once
+                return
+
+
 class Poster:
     """Posts 0, 1, 2 … from a thread, until it is left; those for which the hub is down fail."""
 
@@ -48,7 +60,7 @@ class Poster:
         self._hub = hub
         self._channel = channel
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="poster")
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
