@@ -77,6 +77,7 @@ class Limits(Struct, frozen=True):
     type_bytes: int = TYPE_BYTES
 
 
+@lru_cache(maxsize=4096)
 def check_channel_name(name: str) -> str:
     """Return `name` if a channel can have it; else raise `InvalidName`."""
     if not _CHANNEL.fullmatch(name):
@@ -242,7 +243,11 @@ class IdOrder(Struct):
 
     def append_own(self, first: int, last: int) -> None:
         """Take in ids that the hub gave for the times from `first` to `last`."""
-        self.append(IdOrder(clock=last, earliest=first, latest=last))
+        if first < self.latest:
+            self.ordered = False
+        self.earliest = min(self.earliest, first)
+        self.latest = max(self.latest, last)
+        self.clock = max(self.clock, last)
 
     def next_clock(self, now: int) -> int:
         """The time for the next id of the hub, given the wall clock's time."""
@@ -267,5 +272,7 @@ class IdOrder(Struct):
         if moment is None:
             self.ordered = False
             return
-        clock = moment if is_hub_form(each) and moment < _LAST_CLOCK else 0
-        self.append(IdOrder(clock=clock, earliest=moment, latest=moment))
+        clock = self.clock
+        self.append_own(moment, moment)
+        if not is_hub_form(each) or moment >= _LAST_CLOCK:
+            self.clock = clock
