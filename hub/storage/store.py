@@ -115,6 +115,17 @@ class Store:
             log = self.logs[name] = Log(name)
         return self._writer.submit(log, batch)
 
+    async def look(self, name: str) -> None:
+        """Take in lines, or a whole file, that somebody wrote by hand while the hub was running."""
+        log = self.logs.get(name)
+        path = self.directory / file_name(name, TSV) if log is None else self.path(log)
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            return
+        if size != (log.length if log else 0):
+            await self._writer.look(self.logs.setdefault(name, log or Log(name)))
+
     def _committed(self, commit: Committed) -> None:
         self._changed.add(commit.log)
         for each in self.on_commit:
@@ -262,9 +273,11 @@ class Store:
 
     async def _save_regularly(self) -> None:
         """Save the index now and then, and once more at the end."""
-        while not self._closing.is_set():
+        last = False
+        while not last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), SAVE_INTERVAL)
+            last = self._closing.is_set()
             changed, self._changed = list(self._changed), set()
             for at in range(0, len(changed), SAVED_AT_ONCE):
                 entries = [_entry(log) for log in changed[at : at + SAVED_AT_ONCE]]

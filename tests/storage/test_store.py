@@ -1,0 +1,602 @@
+"""Opening a directory: what was acknowledged is there, or is missed aloud."""
+
+# ruff: noqa: ASYNC230, ASYNC240  (nothing else runs in these loops)
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.batch import TsvReader
+from hub.errors import DirectoryLocked, LogDamaged, StartupError
+from hub.event import IdOrder, Limits, id_at
+from hub.formats import Batch
+from hub.options import Durability
+from hub.storage import store as store_module
+from hub.storage.logfile import Disk
+from hub.storage.store import Store
+from hub.storage.writer import Committed
+from tests.storage.disks import FaultyDisk
+
+BASE = 1_800_000_000_000_000
+NAME = "a-channel"
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+def one(data: str, identity: str = "") -> Batch:
+    return Batch.of_one(identity, "t", data.encode())
+
+
+def many(*data: str) -> Batch:
+    reader = TsvReader(Limits())
+    reader.feed("".join(f"\tt\t{each}\n" for each in data).encode())
+    return reader.finish()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "events"
+
+
+@pytest.fixture
+def path(directory: Path) -> Path:
+    """The file of the one log that most tests use."""
+    return directory / f"{NAME}.tsv"
+
+
+@pytest.fixture
+async def open_store(directory: Path) -> AsyncIterator[OpenStore]:
+    stores: list[Store] = []
+
+    async def start(*arguments: Any, **named: Any) -> Store:
+        store = Store(directory, *arguments, **named)
+        await store.open()
+        stores.append(store)
+        return store
+
+    yield start
+    for each in stores:
+        await each.close()
+
+
+async def filled(directory: Path, *, count: int = 5, clock: Callable[[], int] | None = None) -> str:
+    """Make a directory with one log of some events; return what stands in it."""
+    store = Store(directory, clock=clock or (lambda: BASE * 1000))
+    await store.open()
+    for number in range(count):
+        await store.append(NAME, one(f"event {number}"))
+    await store.close()
+    return (directory / f"{NAME}.tsv").read_text()
+
+
+def as_after_a_kill(directory: Path) -> None:
+    """Make the index forget the last line, as if the hub had been killed before saving it."""
+    path = directory / f"{NAME}.tsv"
+    lines = path.read_bytes().split(b"\n")
+    rest = b"\n".join(lines[:-2]) + b"\n"
+    last = lines[-2] + b"\n"
+    path.write_bytes(rest)
+
+    async def learn() -> None:
+        store = Store(directory)
+        await store.open()
+        await store.close()
+
+    asyncio.run(learn())
+    with open(path, "ab") as file:
+        file.write(last)
+
+
+class ReadCounter(Disk):
+    """Counts the bytes that are read."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def pread(self, fd: Any, size: int, at: int) -> bytes:
+        data = os.pread(fd, size, at)
+        self.bytes += len(data)
+        return data
+
+
+# Opening
+
+
+async def test_what_was_written_is_there_after_a_restart(
+    directory: Path, open_store: OpenStore
+) -> None:
+    text = await filled(directory)
+    disk = ReadCounter()
+    store = await open_store(disk=disk)
+    log = store.logs[NAME]
+    assert (log.length, log.version) == (len(text), 5)
+    assert log.last_id == id_at(BASE + 4)
+    assert log.order == IdOrder(BASE + 4, BASE + 4, BASE + 4, True)
+    assert disk.bytes == 0  # the index knew it all
+
+
+async def test_a_directory_is_made_and_its_entry_is_on_disk(
+    tmp_path: Path, directory: Path
+) -> None:
+    synced: list[str] = []
+
+    class Watching(Disk):
+        def fsync(self, fd: Any) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    deep = directory / "deeper"
+    store = Store(deep, disk=Watching())
+    await store.open()
+    await store.close()
+    assert set(synced) == {str(each) for each in (tmp_path, directory, deep)}
+
+
+async def test_only_what_is_new_is_read(path: Path, open_store: OpenStore) -> None:
+    store = await open_store()
+    await store.append(NAME, many(*map(str, range(30_000))))
+    await store.close()
+    size = path.stat().st_size
+    with open(path, "ab") as file:
+        file.write(b"new\tt\tdata\n")
+    disk = ReadCounter()
+    store = await open_store(disk=disk)
+    assert store.logs[NAME].version == 30_001
+    assert disk.bytes < size / 2
+    await store.close()
+    disk = ReadCounter()
+    await open_store(disk=disk)
+    assert disk.bytes == 0
+
+
+async def test_after_a_kill_only_the_delta_is_read(directory: Path, path: Path) -> None:
+    text = await filled(directory, count=50)
+    await asyncio.to_thread(as_after_a_kill, directory)
+    disk = ReadCounter()
+    store = Store(directory, disk=disk)
+    await store.open()
+    log = store.logs[NAME]
+    assert (log.length, log.version, log.last_id) == (len(text), 50, id_at(BASE + 49))
+    assert log.order.ordered
+    await store.close()
+
+
+async def test_a_log_without_index_is_read_again_and_that_is_said(
+    directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await filled(directory)
+    assert "no index" not in caplog.text
+    shutil.rmtree(directory / ".hub")
+    store = await open_store()
+    assert store.logs[NAME].version == 5
+    assert "there was no index: 1 logs were read to make it" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["damaged", "version"])
+async def test_an_index_that_is_no_good_is_rebuilt_and_that_is_said(
+    directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    await filled(directory)
+    index = directory / ".hub" / "index.sqlite"
+    if kind == "damaged":
+        index.write_bytes(b"\xff" * 5000)
+    else:
+        with sqlite3.connect(index) as db:
+            db.execute("PRAGMA user_version = 1")
+        db.close()
+    store = await open_store()
+    assert store.logs[NAME].version == 5
+    assert "is rebuilt from the logs" in caplog.text
+
+
+async def test_an_index_that_lies_is_not_believed(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    """A row for another file, longer or shorter, or for none."""
+    text = await filled(directory)
+    path.write_bytes(b"other\tt\tfile\n" * 1000)
+    store = await open_store()
+    assert store.logs[NAME].version == 1000
+    await store.close()
+    path.write_text(text)
+    store = await open_store()
+    assert store.logs[NAME].version == 5
+    await store.close()
+    path.unlink()
+    store = await open_store()
+    assert NAME not in store.logs
+    await store.close()
+    path.write_text(text)
+    store = await open_store()
+    assert store.logs[NAME].version == 5
+
+
+async def test_a_file_changed_in_place_is_read_again(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = await filled(directory)
+    path.write_text(text.replace(id_at(BASE + 4), id_at(BASE + 9)))
+    os.utime(path, (1, 1))
+    store = await open_store()
+    assert store.logs[NAME].last_id == id_at(BASE + 9)
+
+
+async def test_files_that_are_no_logs_are_passed_over(
+    directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(directory)
+    for name in ("abc.tsv", "streams.tsv", "%61-channel.tsv", "_all.tsv", "some-log.ndjson"):
+        (directory / name).write_text("x\ty\tz\n")
+    (directory / "notes.txt").write_text("mine")
+    (directory / "folder.tsv").mkdir()
+    store = await open_store()
+    assert set(store.logs) == {NAME}
+    assert store.logs[NAME].version == 5
+    assert caplog.text.count("is not the file of a channel: passed over") == 5
+
+
+# What a crash leaves
+
+
+async def test_a_log_cut_at_any_byte_is_opened_without_its_torn_tail(
+    directory: Path, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (await filled(directory)).encode()
+    for length in range(len(text)):
+        shutil.rmtree(directory / ".hub")
+        path.write_bytes(text[:length])
+        caplog.clear()
+        store = Store(directory, Durability.OS)
+        await store.open()
+        sound = text[:length].rfind(b"\n") + 1
+        assert path.read_bytes() == text[:sound]
+        assert store.logs[NAME].version == text[:length].count(b"\n")
+        if sound < length:
+            told = f"cut off a torn write that was never acknowledged: {length - sound} bytes"
+            assert f"{told} at offset {sound}" in caplog.text
+            kept = directory / ".hub" / "torn" / f"{NAME}.tsv-{sound}"
+            assert kept.read_bytes() == text[sound:length]
+        await store.append(NAME, one("goes on"))
+        await store.close()
+        assert path.read_bytes().endswith(b"goes on\n")
+
+
+async def test_an_unfinished_group_is_cut_whole(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = (await filled(directory)).encode()
+    path.write_bytes(text + b"\0" + text[1:] * 3)
+    store = await open_store()
+    assert path.read_bytes() == text
+    assert store.logs[NAME].version == 5
+
+
+@pytest.mark.parametrize("last", [b"x", b"\0", b"\t"])
+async def test_what_the_index_knows_as_written_is_never_cut_off(
+    directory: Path, path: Path, open_store: OpenStore, last: bytes
+) -> None:
+    """The last line's LF is gone: without the index that is a torn write."""
+    text = (await filled(directory)).encode()
+    path.write_bytes(text[:-1] + last)
+    os.utime(path, (1, 1))
+    store = await open_store()
+    assert path.read_bytes() == text[:-1] + last
+    assert store.logs[NAME].damage == "line 5: it is torn, though it had been written"
+    assert store.logs[NAME].version == 4
+    with pytest.raises(LogDamaged, match="line 5"):
+        await store.append(NAME, one("more"))
+
+
+async def test_a_block_that_a_power_cut_kept_from_the_disk_is_cut_off(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = (await filled(directory)).encode()
+    path.write_bytes(text + b"2026\tt\tda" + bytes(100) + b"\n2026\tt\tlater\n")
+    store = await open_store()
+    assert path.read_bytes() == text
+    await store.append(NAME, one("goes on"))
+
+
+async def test_a_block_that_was_lost_in_the_middle_refuses_writes(
+    directory: Path, path: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (await filled(directory, count=100)).encode()
+    places = [0, *(at + 1 for at, byte in enumerate(text) if byte == 10)]
+    for at in (places[20], places[50] + 10, 512, 1024):
+        zeroed = text[:at] + bytes(512) + text[at + 512 :]
+        for index in (True, False):
+            path.write_bytes(zeroed)
+            if not index:
+                shutil.rmtree(directory / ".hub")
+            store = await open_store()
+            log = store.logs[NAME]
+            assert log.damage
+            assert log.damage.startswith(f"line {log.version + 1}: ")
+            assert log.length == max(place for place in places if place <= at)
+            with pytest.raises(LogDamaged, match=f"line {log.version + 1}: "):
+                await store.append(NAME, one("more"))
+            await store.close()
+            assert path.read_bytes() == zeroed  # nothing is repaired in silence
+            assert f"{path} takes no writes: line" in caplog.text
+            path.write_bytes(text)
+            store = await open_store()
+            assert store.logs[NAME].damage is None
+            await store.close()
+
+
+async def test_damage_stays_until_the_file_is_mended(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = await filled(directory)
+    path.write_text(text + "no event\nx\tt\tdata\n")
+    for _ in range(2):
+        store = await open_store()
+        assert store.logs[NAME].version == 5
+        assert (store.logs[NAME].damage or "").startswith("line 6: ")
+        await store.close()
+    path.write_text(text + "an\tt\tevent\nx\tt\tdata\n")
+    store = await open_store()
+    assert store.logs[NAME].damage is None
+    assert store.logs[NAME].version == 7
+
+
+async def test_a_file_that_lost_acknowledged_bytes_is_told(
+    directory: Path, path: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = await filled(directory)
+    os.truncate(path, len(text) // 2)
+    store = await open_store()
+    assert f"has {len(text) // 2} bytes, but {len(text)} had been written" in caplog.text
+    assert store.logs[NAME].version == 2
+
+
+@pytest.mark.parametrize("call", ["open", "fstat", "pread"])
+async def test_one_file_that_cannot_be_read_stops_nobody_else(
+    directory: Path, open_store: OpenStore, call: str
+) -> None:
+    await filled(directory)
+    shutil.copy(directory / f"{NAME}.tsv", directory / "other.tsv")
+    shutil.rmtree(directory / ".hub")
+    (directory / ".hub").mkdir()
+    store = await open_store(disk=FaultyDisk(call, 1, errno.EIO))
+    damaged = [log for log in store.logs.values() if log.damage]
+    sound = [log for log in store.logs.values() if not log.damage]
+    assert len(damaged) == len(sound) == 1
+    assert damaged[0].damage == "its file cannot be read or mended: Input/output error"
+    assert sound[0].version == 5
+    await store.append(sound[0].name, one("more"))
+
+
+async def test_a_torn_tail_that_cannot_be_cut_refuses_writes(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = await filled(directory)
+    path.write_text(text + "torn")
+    store = await open_store(disk=FaultyDisk("ftruncate", 1, errno.EROFS))
+    assert store.logs[NAME].damage
+    assert store.logs[NAME].length == len(text)
+
+
+@pytest.mark.parametrize(("durability", "syncs"), [(Durability.ALWAYS, 1), (Durability.OS, 0)])
+async def test_what_was_found_is_on_disk_before_anybody_reads_it(
+    directory: Path, path: Path, open_store: OpenStore, durability: Durability, syncs: int
+) -> None:
+    synced = []
+
+    class Watching(Disk):
+        def fdatasync(self, fd: Any) -> None:
+            synced.append(fd)
+
+    text = await filled(directory)
+    path.write_text(text + "written\tt\tbut not synced when the hub was killed\n")
+    await open_store(durability, disk=Watching())
+    assert len(synced) == syncs
+
+
+async def test_what_was_found_and_cannot_be_synced_is_verified_before_the_next_write(
+    directory: Path, path: Path, open_store: OpenStore
+) -> None:
+    text = await filled(directory)
+    path.write_text(text + "x\tt\tdata\n")
+    store = await open_store(disk=FaultyDisk("fdatasync", 1, errno.EIO))
+    assert store.logs[NAME].unsound
+    assert store.logs[NAME].synced == len(text)
+    await store.append(NAME, one("more"))
+    assert not store.logs[NAME].unsound
+
+
+async def test_very_many_logs_are_synced_at_once(
+    directory: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.mkdir()
+    for number in range(5):
+        (directory / f"log-{number}.tsv").write_text("x\tt\tdata\n")
+    called = []
+    monkeypatch.setattr(store_module, "SYNCED_ONE_BY_ONE", 4)
+    monkeypatch.setattr(os, "sync", lambda: called.append(1))
+    store = await open_store(disk=FaultyDisk("fdatasync", 1, errno.EIO, lasting=True))
+    assert called == [1]
+    assert not any(log.unsound for log in store.logs.values())
+
+
+# Ids
+
+
+async def test_ids_go_on_increasing_over_restarts_whatever_the_clock_says(directory: Path) -> None:
+    moments = iter([BASE, BASE + 50, BASE - 10**9, 0, BASE + 20, BASE + 60])
+    seen: list[str] = []
+    for number, moment in enumerate(moments):
+        store = Store(directory, clock=lambda moment=moment: moment * 1000)  # type: ignore[misc]
+        await store.open()
+        seen += [(await store.append(NAME, many("a", "b"))).first_id for _ in range(3)]
+        await store.close()
+        if number % 2:
+            shutil.rmtree(directory / ".hub")
+    assert seen == sorted(set(seen))
+    ids = [line.split("\t")[0] for line in (directory / f"{NAME}.tsv").read_text().split("\n")[:-1]]
+    assert ids == sorted(set(ids))
+
+
+@pytest.mark.parametrize("index", [True, False])
+async def test_a_clients_id_from_the_future_counts_after_a_restart(
+    directory: Path, open_store: OpenStore, index: bool
+) -> None:
+    store = await open_store()
+    await store.append(NAME, one("a", "2999-01-01T00:00:00.000000Z"))
+    await store.append(NAME, one("b", "other"))
+    await store.close()
+    if not index:
+        shutil.rmtree(directory / ".hub")
+    store = await open_store()
+    assert (await store.append(NAME, one("c"))).first_id == "2999-01-01T00:00:00.000001Z"
+    assert not store.logs[NAME].order.ordered
+
+
+# The lock
+
+
+async def test_a_second_hub_on_the_directory_is_told_who_has_it(
+    directory: Path, open_store: OpenStore
+) -> None:
+    store = await open_store()
+    with pytest.raises(DirectoryLocked, match=f"in use by another hub \\(process {os.getpid()}\\)"):
+        await Store(directory).open()
+    await store.append(NAME, one("still works"))
+    await store.close()
+    await open_store()
+
+
+async def test_a_process_that_was_killed_holds_no_lock(
+    directory: Path, open_store: OpenStore
+) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from pathlib import Path\n"
+        "from hub.storage.store import Store\n"
+        "asyncio.run(Store(Path(sys.argv[1])).open())\n"
+        "print('open', flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, directory, stdout=subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    assert told == b"open\n"
+    assert process.returncode == -9
+    await open_store()
+
+
+async def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(StartupError, match="cannot use the events directory"):
+        await Store(tmp_path / "file").open()
+
+
+# Saving the index
+
+
+async def test_a_save_under_way_does_not_trouble_the_closing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SAVE_INTERVAL", 0.001)
+    begun, running = threading.Event(), threading.Semaphore()
+
+    class Slow(Store):
+        def _save(self, *arguments: Any) -> None:
+            assert running.acquire(blocking=False), "two savings at once"
+            begun.set()
+            threading.Event().wait(0.05)
+            super()._save(*arguments)
+            running.release()
+
+    slow = Slow(directory)
+    await slow.open()
+    begun.clear()
+    for number in range(5):
+        await slow.append(f"log-{number}", one("data"))
+    await asyncio.to_thread(begun.wait, 10)
+    await slow.append("log-last", one("data"))
+    await slow.close()
+    disk = ReadCounter()
+    store = Store(directory, disk=disk)
+    await store.open()
+    assert len(store.logs) == 6
+    assert disk.bytes == 0
+    await store.close()
+
+
+async def test_many_logs_are_saved_in_portions(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SAVED_AT_ONCE", 3)
+    store = Store(directory, Durability.OS)
+    await store.open()
+    await asyncio.gather(*(store.append(f"log-{n}", one("data")) for n in range(10)))
+    await store.close()
+    disk = ReadCounter()
+    store = Store(directory, disk=disk)
+    await store.open()
+    assert (len(store.logs), disk.bytes) == (10, 0)
+    await store.close()
+
+
+async def test_a_file_removed_while_open_does_not_keep_the_others_from_the_index(
+    directory: Path,
+) -> None:
+    store = Store(directory)
+    await store.open()
+    await store.append("first-log", one("data"))
+    await store.append("other-log", one("data"))
+    (directory / "first-log.tsv").unlink()
+    await store.close()
+    disk = ReadCounter()
+    store = Store(directory, disk=disk)
+    await store.open()
+    assert (list(store.logs), disk.bytes) == (["other-log"], 0)
+    await store.close()
+
+
+async def test_an_index_that_cannot_be_saved_keeps_nobody_from_closing(
+    directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await open_store()
+    await store.append(NAME, one("data"))
+    with sqlite3.connect(directory / ".hub" / "index.sqlite") as db:
+        db.execute("DROP TABLE logs")
+    db.close()
+    await store.close()
+    assert "could not be saved; no log is affected" in caplog.text
+    store = await open_store()
+    assert store.logs[NAME].version == 1
+
+
+# Telling
+
+
+async def test_one_who_is_told_and_fails_stops_nobody(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await open_store()
+    told: list[Committed] = []
+
+    def fail(commit: Committed) -> None:
+        raise ValueError("a mistake of a reader")
+
+    store.on_commit += [fail, told.append]
+    await asyncio.gather(*(store.append(NAME, one(str(n))) for n in range(3)))
+    await store.append(NAME, one("more"))
+    assert sum(each.count for each in told) == 4
+    assert "a mistake of a reader" in caplog.text
