@@ -25,6 +25,9 @@ from hub.formats import split_rows
 BACKLOG = 64 * 1024
 """Bytes waiting in a transport above which a subscriber counts as behind."""
 
+LOOK_SECONDS = 1.0
+"""Between two looks whether somebody appended by hand to a log that is followed."""
+
 SLICE = 256
 """Subscribers that get a heartbeat before other work has its turn."""
 
@@ -113,7 +116,7 @@ class Subscriptions:
         self._blocks: OrderedDict[
             tuple[str, bytes | None, int], asyncio.Future[tuple[bytes, int]]
         ] = OrderedDict()
-        self._ticker: asyncio.Task[None] | None = None
+        self._tickers: list[asyncio.Task[None]] = []
         self.closing = False
         self.live_count = 0
         engine.on_commit.append(self.publish)
@@ -127,14 +130,15 @@ class Subscriptions:
         return len(self._open) - self.live_count
 
     def start(self) -> None:
-        """Begin to send heartbeats."""
-        self._ticker = asyncio.get_running_loop().create_task(self._beat())
+        """Begin to send heartbeats, and to look after what is followed."""
+        loop = asyncio.get_running_loop()
+        self._tickers = [loop.create_task(self._beat()), loop.create_task(self._look())]
 
     def close(self) -> None:
         """End every subscription; each `run` returns soon after."""
         self.closing = True
-        if self._ticker:
-            self._ticker.cancel()
+        for ticker in self._tickers:
+            ticker.cancel()
         for each in tuple(self._open):
             each.wake()
 
@@ -222,6 +226,14 @@ class Subscriptions:
             del groups[subscription.only]
             if not groups:
                 del self._live[subscription.name]
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for at, name in enumerate(tuple(self._live)):
+                await self._engine.look(name)
+                if at % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         """Send every live subscriber a comment now and then, so that proxies keep it open."""

@@ -62,6 +62,9 @@ class Engine(Protocol):
         Cancelling is safe: the batch is committed whole or not at all.
         """
 
+    async def look(self, name: str) -> None:
+        """Take in what was added to a log other than by `append`, if the engine allows that."""
+
     async def window(self, name: str, wanted: Selection, end: int) -> Window:
         """The places that a selection covers, of the log up to `end`. Raises `UnknownId`."""
 

@@ -61,6 +61,9 @@ class FilesEngine:
     def append(self, name: str, batch: Batch) -> asyncio.Future[Receipt]:
         return self._store.append(name, batch)
 
+    async def look(self, name: str) -> None:
+        await self._store.look(name)
+
     async def window(self, name: str, wanted: Selection, end: int) -> Window:
         return await self._search(search.window, name, end, self._ordered(name), wanted)
 

@@ -12,7 +12,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -152,12 +152,42 @@ class Writer:
             return done
         if log.pending is None:
             log.pending = [Pending(batch, done)]
-            task = loop.create_task(self._drain(log))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._drain(log))
         else:
             log.pending.append(Pending(batch, done))
         return done
+
+    async def look(self, log: Log) -> None:
+        """Take in what somebody appended by hand, unless the log is being written.
+
+        Cancelling is safe. What is wrong with the lines is logged, and told to
+        the next writer.
+        """
+        if log.pending is None and not log.damage and not self._closing.is_set():
+            log.pending = []  # this is its writer task for a moment
+            await asyncio.shield(self._begin(self._look(log)))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _look(self, log: Log) -> None:
+        path = self.path(log)
+        try:
+            if not log.made:
+                await self._in_thread(self._make, log)
+            size = (await self._in_thread(path.stat)).st_size
+            if size != log.length:
+                await self._take_in(log, size)
+        except (OSError, HubError) as error:
+            logger.debug("log %s: %s", log.name, error)  # damage has been logged
+        await self._drain(log)
+
+    def _make(self, log: Log) -> None:
+        logfile.create(self._disk, self.path(log), sync=self._sync)
+        log.made = True
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
@@ -227,8 +257,7 @@ class Writer:
         """On a thread: write a group and make it durable."""
         path = self.path(log)
         if not log.made:
-            logfile.create(self._disk, path, sync=self._sync)
-            log.made = True
+            self._make(log)
         if log.unsound:
             self._reopen(log)
         if log.fd is None:

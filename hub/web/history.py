@@ -38,6 +38,7 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
         if CONTENT_TYPES[NDJSON].partition(";")[0] in request.headers.get("Accept", "")
         else TSV
     )
+    await hub.engine.look(name)
     log = hub.engine.find(name)
     if log is None:
         _check_cursors(wanted)
