@@ -1,0 +1,107 @@
+"""The engine of files: what its protocol promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hub.engines.base import Committed, Engine, Selection
+from hub.engines.files import FilesEngine
+from hub.errors import Closing, DirectoryLocked, UnknownId
+from hub.formats import Batch
+
+NAME = "a-channel"
+LINES = b"1\ta\tone\n2\tb\ttwo\n3\ta\tthree\n"
+
+
+@pytest.fixture
+async def engine(events: Path) -> AsyncIterator[Engine]:
+    engine = FilesEngine(events)
+    await engine.open()
+    yield engine
+    await engine.close()
+
+
+async def fill(engine: Engine) -> int:
+    """Write the three events; return the end."""
+    for line in LINES.split(b"\n")[:-1]:
+        identity, event, data = line.split(b"\t")
+        await engine.append(NAME, Batch.of_one(identity.decode(), event.decode(), data))
+    log = engine.find(NAME)
+    assert log
+    return log.length
+
+
+async def test_a_log_is_there_once_it_was_written(engine: Engine) -> None:
+    assert engine.find(NAME) is None
+    assert list(engine.logs()) == []
+    receipt = await engine.append(NAME, Batch.of_one("1", "a", b"one"))
+    assert (receipt.count, receipt.first_id, receipt.last_id) == (1, "1", "1")
+    log = engine.find(NAME)
+    assert log
+    assert list(engine.logs()) == [log]
+    assert (log.name, log.format, log.version, log.last_id) == (NAME, "tsv", 1, "1")
+    assert (log.length, log.damage) == (len("1\ta\tone\n"), None)
+
+
+async def test_a_log_that_is_being_made_is_not_there_yet(engine: Engine) -> None:
+    done = engine.append(NAME, Batch.of_one("1", "a", b"one"))
+    assert engine.find(NAME) is None
+    await done
+    assert engine.find(NAME)
+
+
+async def test_reading(engine: Engine) -> None:
+    end = await fill(engine)
+    assert await engine.read(NAME, 0, end) == LINES
+    assert await engine.read(NAME, 8, end) == LINES[8:]
+    assert await engine.read(NAME, 0, 8) == LINES[:8]
+    assert engine.file(NAME).read_bytes() == LINES
+    assert await engine.count(NAME, 0, end) == 3
+    assert await engine.count(NAME, 8, end) == 2
+    window = await engine.window(NAME, Selection(since="1", event="a"), end)
+    assert (window.end, window.last_id) == (end, "3")
+    assert await engine.resume(NAME, "2", end) == len(b"1\ta\tone\n2\tb\ttwo\n")
+    assert await engine.resume(NAME, "unknown", end) is None
+    with pytest.raises(UnknownId):
+        await engine.window(NAME, Selection(until="unknown"), end)
+
+
+async def test_readers_are_told_in_order(engine: Engine) -> None:
+    seen: list[Committed] = []
+    engine.on_commit.append(seen.append)
+    await asyncio.gather(*(engine.append(NAME, Batch.of_one("", "", b"%d" % n)) for n in range(50)))
+    log = engine.find(NAME)
+    assert log
+    place = 0
+    for commit in seen:
+        assert commit.start == place
+        place = commit.end
+        assert commit.lines == await engine.read(NAME, commit.start, commit.end)
+    assert place == log.length
+    assert sum(commit.count for commit in seen) == 50
+
+
+async def test_closing_commits_what_is_pending(events: Path) -> None:
+    engine = FilesEngine(events)
+    await engine.open()
+    pending = [engine.append(NAME, Batch.of_one("", "", b"data")) for _ in range(5)]
+    await engine.close()
+    assert all(done.done() and not done.exception() for done in pending)
+    with pytest.raises(Closing):
+        await engine.append(NAME, Batch.of_one("", "", b"late"))
+    again = FilesEngine(events)
+    await again.open()
+    log = again.find(NAME)
+    assert log
+    assert log.version == 5
+    await again.close()
+
+
+async def test_one_engine_to_a_directory(engine: Engine, events: Path) -> None:
+    other = FilesEngine(events)
+    with pytest.raises(DirectoryLocked):
+        await other.open()

@@ -1,0 +1,249 @@
+"""Subscriptions: cursors that lose nothing, on transports that take more or less."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hub import subscription as module
+from hub.engines.files import FilesEngine
+from hub.formats import Batch
+from hub.sse import HEARTBEAT, Parser
+from hub.subscription import BACKLOG, Subscription, Subscriptions
+from tests.web.wire import eventually
+
+NAME = "a-channel"
+
+
+class Socket:
+    """A transport whose reader takes all at once, or, while it is `full`, nothing."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.waiting = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def fill(self) -> None:
+        """The reader stops, with more in the buffer than the hub puts there."""
+        self.waiting = BACKLOG + 1
+        self._free.clear()
+
+    def drain_away(self) -> None:
+        """The reader has taken everything."""
+        self.waiting = 0
+        self._free.set()
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return False
+
+    async def drain(self) -> None:
+        await self._free.wait()
+
+    @property
+    def seen(self) -> list[str]:
+        """The data of the events written to it."""
+        return [message.data for message in Parser().feed(b"".join(self.written))]
+
+
+class Room:
+    """An engine and its subscriptions."""
+
+    def __init__(self, engine: FilesEngine, heartbeat: float) -> None:
+        self.engine = engine
+        self.subscriptions = Subscriptions(engine, heartbeat)
+        self.subscriptions.start()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def post(self, *data: str, event: str = "") -> None:
+        for each in data:
+            await self.engine.append(NAME, Batch.of_one("", event, each.encode()))
+
+    def follow(
+        self, only: str | None = None, place: int = 0, socket: Socket | None = None
+    ) -> tuple[Socket, Subscription]:
+        socket = socket or Socket()
+        subscription = self.subscriptions.add(NAME, only, place, socket, socket.drain)
+        self.tasks.append(asyncio.create_task(subscription.run()))
+        return socket, subscription
+
+
+@asynccontextmanager
+async def room(events: Path, heartbeat: float = 60.0) -> AsyncIterator[Room]:
+    engine = FilesEngine(events)
+    await engine.open()
+    here = Room(engine, heartbeat)
+    try:
+        yield here
+    finally:
+        here.subscriptions.close()
+        await asyncio.gather(*here.tasks, return_exceptions=True)
+        await engine.close()
+
+
+async def test_live_subscribers_share_the_same_bytes(events: Path) -> None:
+    async with room(events) as here:
+        one, first = here.follow()
+        other, second = here.follow()
+        await eventually(lambda: first.live and second.live)
+        await here.post("data")
+        assert one.seen == other.seen == ["data"]
+        assert one.written[-1] is other.written[-1]
+        assert here.subscriptions.behind_count == 0
+
+
+async def test_types_are_framed_apart(events: Path) -> None:
+    async with room(events) as here:
+        sockets = {only: here.follow(only)[0] for only in (None, "a", "b", "")}
+        await eventually(lambda: here.subscriptions.live_count == 4)
+        await here.post("1", "2", event="a")
+        await here.post("3", event="b")
+        await here.post("4")
+        seen = {only: socket.seen for only, socket in sockets.items()}
+        assert seen == {None: ["1", "2", "3", "4"], "a": ["1", "2"], "b": ["3"], "": ["4"]}
+
+
+async def test_it_begins_at_its_place(events: Path) -> None:
+    async with room(events) as here:
+        await here.post("old")
+        log = here.engine.find(NAME)
+        assert log
+        new, _ = here.follow(place=log.length)
+        every, _ = here.follow(place=0)
+        await eventually(lambda: here.subscriptions.live_count == 2)
+        await here.post("new")
+        assert (new.seen, every.seen) == (["new"], ["old", "new"])
+
+
+async def test_a_full_socket_gets_no_copy_and_loses_nothing(events: Path) -> None:
+    async with room(events) as here:
+        slow, behind = here.follow()
+        fast, _ = here.follow()
+        await eventually(lambda: here.subscriptions.live_count == 2)
+        await here.post("0")
+        slow.fill()
+        await here.post(*map(str, range(1, 200)))
+        assert slow.seen == ["0"]
+        assert fast.seen == list(map(str, range(200)))
+        assert not behind.live
+        assert here.subscriptions.behind_count == 1
+        slow.drain_away()
+        await eventually(lambda: behind.live)
+        await here.post("200")
+        assert slow.seen == fast.seen == list(map(str, range(201)))
+        assert here.subscriptions.behind_count == 0
+
+
+async def test_falling_behind_again_and_again(events: Path) -> None:
+    async with room(events) as here:
+        slow, _ = here.follow()
+
+        async def stutter() -> None:
+            for _ in range(100):
+                slow.fill()
+                await asyncio.sleep(0)
+                slow.drain_away()
+                await asyncio.sleep(0.001)
+
+        stuttering = asyncio.create_task(stutter())
+        await here.post(*map(str, range(300)))
+        await stuttering
+        await eventually(lambda: len(slow.seen) == 300)
+        assert slow.seen == list(map(str, range(300)))
+
+
+async def test_those_who_catch_up_together_read_once(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(events) as here:
+        await here.post(*map(str, range(20)))
+        reads = 0
+        read = here.engine.read
+
+        async def counted(name: str, start: int, end: int) -> bytes:
+            nonlocal reads
+            reads += 1
+            return await read(name, start, end)
+
+        monkeypatch.setattr(here.engine, "read", counted)
+        sockets = [here.follow()[0] for _ in range(10)]
+        await eventually(lambda: here.subscriptions.live_count == 10)
+        assert all(socket.seen == list(map(str, range(20))) for socket in sockets)
+        assert reads == 1
+
+
+async def test_a_failed_read_ends_that_subscription_and_is_not_kept(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(events) as here:
+        await here.post("data")
+
+        async def fails(*_: object) -> bytes:
+            raise OSError("the disk is gone")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(here.engine, "read", fails)
+            here.follow()
+            with pytest.raises(OSError, match="the disk is gone"):
+                await here.tasks.pop()
+        assert not len(here.subscriptions)
+        again, _ = here.follow()
+        await eventually(lambda: again.seen == ["data"])
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_cancelling_leaves_nothing(events: Path, live: bool) -> None:
+    async with room(events) as here:
+        await here.post("data")
+        socket = Socket()
+        if not live:
+            socket.fill()
+        _, subscription = here.follow(socket=socket)
+        await asyncio.sleep(0)
+        if live:
+            await eventually(lambda: subscription.live)
+        task = here.tasks.pop()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(here.subscriptions) == here.subscriptions.live_count == 0
+        await here.post("more")
+        assert socket.seen == (["data"] if live else [])
+
+
+async def test_closing_ends_all(events: Path) -> None:
+    async with room(events) as here:
+        for number in range(5):
+            here.follow(only=str(number) if number else None)
+        await eventually(lambda: here.subscriptions.live_count == 5)
+        here.subscriptions.close()
+        await asyncio.wait_for(asyncio.gather(*here.tasks), 5)
+        assert len(here.subscriptions) == here.subscriptions.live_count == 0
+        socket, _ = here.follow()  # too late: it ends at once
+        await asyncio.wait_for(here.tasks[-1], 5)
+        assert socket.written == []
+
+
+async def test_heartbeats_go_to_those_who_wait_for_nothing(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 2)
+    async with room(events, heartbeat=0.01) as here:
+        await here.post("data")
+        idle = [here.follow()[0] for _ in range(5)]
+        full, subscription = here.follow()
+        await eventually(lambda: subscription.live)
+        full.fill()
+        count = len(full.written)
+        await eventually(lambda: all(socket.written.count(HEARTBEAT) > 2 for socket in idle))
+        assert len(full.written) == count
