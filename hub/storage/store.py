@@ -300,7 +300,7 @@ class Store:
 
 def _entry(log: Log) -> Entry | None:
     """What is known of a log, as a row of the index; None if it must be read again."""
-    if not log.made or log.damage:
+    if not log.made:
         return None
     order = log.order
     return Entry(
