@@ -163,6 +163,8 @@ class Writer:
         Cancelling is safe. What is wrong with the lines is logged, and told to
         the next writer.
         """
+        if log.unsound:
+            return  # what is too much in the file may be a write that was refused
         if log.pending is None and not log.damage and not self._closing.is_set():
             log.pending = []  # this is its writer task for a moment
             await asyncio.shield(self._begin(self._look(log)))
@@ -183,7 +185,8 @@ class Writer:
                 await self._take_in(log, size)
         except (OSError, HubError) as error:
             logger.debug("log %s: %s", log.name, error)  # damage has been logged
-        await self._drain(log)
+        finally:
+            await self._drain(log)
 
     def _make(self, log: Log) -> None:
         logfile.create(self._disk, self.path(log), sync=self._sync)
@@ -345,9 +348,11 @@ class Writer:
         """Reopen a log whose sync failed, and try again later when that fails."""
         if log.pending is None:
             log.pending = []  # this is its writer task for a moment
-            with suppress(OSError):
-                await self._in_thread(self._reopen, log)
-            await self._drain(log)
+            try:
+                with suppress(OSError):
+                    await self._in_thread(self._reopen, log)
+            finally:
+                await self._drain(log)
         if log.unsound:
             self._unsynced.add(log)
 

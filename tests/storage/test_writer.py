@@ -468,6 +468,64 @@ async def test_lines_by_hand_survive_a_disk_that_cannot_be_read(open_bench: Open
     assert bench.data() == ["first", "by hand", "third"]
 
 
+async def test_looking_takes_in_lines_by_hand(bench: Bench) -> None:
+    await bench.submit(one("first"))
+    await bench.writer.look(bench.log)
+    by_hand(bench, b"mine\tt\tby hand\n")
+    await asyncio.gather(*(bench.writer.look(bench.log) for _ in range(3)))
+    assert bench.data() == ["first", "by hand"]
+    assert bench.log.pending is None
+    by_hand(bench, b"mine\tt\ttoo\n")
+    looking = asyncio.ensure_future(bench.writer.look(bench.log))
+    await asyncio.sleep(0)
+    await bench.submit(one("second"))
+    await looking
+    assert bench.data() == ["first", "by hand", "too", "second"]
+
+
+async def test_looking_never_makes_events_of_a_write_that_was_refused(open_bench: Open) -> None:
+    class Sick(Disk):
+        sick = False
+
+        def fdatasync(self, fd: Any) -> None:
+            if self.sick:
+                raise OSError(errno.EIO, "no")
+
+        def ftruncate(self, fd: Any, length: int) -> None:
+            if self.sick:
+                raise OSError(errno.EIO, "no")
+            os.ftruncate(fd, length)
+
+    disk = Sick()
+    bench = open_bench(disk)
+    await bench.submit(one("first"))
+    disk.sick = True
+    with pytest.raises(WriteFailed):
+        await bench.submit(many("a", "b"))
+    assert bench.path.stat().st_size > bench.log.length
+    await bench.writer.look(bench.log)
+    assert bench.data() == ["first"]
+    disk.sick = False
+    await bench.submit(one("second"))
+    assert bench.data() == ["first", "second"]
+
+
+async def test_a_mistake_while_looking_holds_nobody_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a mistake")
+
+    await bench.submit(one("first"))
+    by_hand(bench, b"mine\tt\tby hand\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("hub.storage.writer.scan", fail)
+        with pytest.raises(ValueError, match="a mistake"):
+            await bench.writer.look(bench.log)
+    await asyncio.wait_for(bench.submit(one("second")), 5)
+    assert bench.data() == ["first", "by hand", "second"]
+
+
 # Durability
 
 
