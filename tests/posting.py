@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.request
 from http.client import HTTPException
 from typing import NamedTuple, Self
@@ -44,8 +45,10 @@ def pass_heartbeats(hub: HubProcess, channel: str, count: int = 3) -> None:
     request = urllib.request.Request(
         f"{hub.url}/{channel}", headers={"Accept": "text/event-stream"}
     )
+    deadline = time.monotonic() + PATIENCE
     with urllib.request.urlopen(request, timeout=PATIENCE) as stream:
         for line in stream:
+            assert time.monotonic() < deadline, "there are no heartbeats"
             count -= line == b":\n"
             if count < 0:  # one more: the first goes out at once
                 return
