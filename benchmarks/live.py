@@ -178,6 +178,7 @@ class Stage:
                     )
             elapsed = time.perf_counter() - began
         deliveries = audience.received
+        self.busy.count(deliveries)
         settled = time.perf_counter() + _SETTLE
         while time.perf_counter() < settled:
             audience.read()

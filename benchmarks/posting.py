@@ -6,6 +6,7 @@ import select
 import statistics
 import time
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from benchmarks import servers, wire
 from benchmarks.events import EVENT_BYTES, filler
@@ -16,6 +17,13 @@ from benchmarks.run import Busy, Run, say
 CONNECTIONS = 100
 
 _POST = wire.request("POST", "/posted?event=measured", filler(EVENT_BYTES))
+
+
+class Posted(NamedTuple):
+    """How many posts were answered, and how long it took."""
+
+    count: int
+    seconds: float
 
 
 class Posters:
@@ -29,8 +37,8 @@ class Posters:
             self._sockets[connection.fileno()] = connection
             self._epoll.register(connection, select.EPOLLIN)
 
-    def post(self, message: bytes, seconds: float) -> float:
-        """Post for so long; return posts per second."""
+    def post(self, message: bytes, seconds: float) -> Posted:
+        """Post for so long."""
         open_answers: dict[int, bytes] = {}
         waiting = len(self._sockets)
         answered = 0
@@ -55,7 +63,7 @@ class Posters:
                     connection.sendall(message)
                 else:
                     waiting -= 1
-        return answered / (time.perf_counter() - began)
+        return Posted(answered, time.perf_counter() - began)
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,7 +89,9 @@ def throughput(run: Run) -> list[Figure]:
         for number in range(run.rounds):
             for name, server in running.items():
                 with busy[name].measured(server):
-                    rates[name].append(posters[name].post(_POST, run.seconds))
+                    posted = posters[name].post(_POST, run.seconds)
+                busy[name].count(posted.count)
+                rates[name].append(posted.count / posted.seconds)
             say(f"  round {number + 1}: hub {rates['hub'][-1]:,.0f}, bare {rates['bare'][-1]:,.0f}")
     return [
         compared(
