@@ -22,7 +22,7 @@ _POST = wire.request("POST", "/posted?event=measured", filler(EVENT_BYTES))
 class Posted(NamedTuple):
     """How many posts were answered, and how long it took."""
 
-    count: int
+    answered: int
     seconds: float
 
 
@@ -90,8 +90,8 @@ def throughput(run: Run) -> list[Figure]:
             for name, server in running.items():
                 with busy[name].measured(server):
                     posted = posters[name].post(_POST, run.seconds)
-                busy[name].count(posted.count)
-                rates[name].append(posted.count / posted.seconds)
+                busy[name].count(posted.answered)
+                rates[name].append(posted.answered / posted.seconds)
             say(f"  round {number + 1}: hub {rates['hub'][-1]:,.0f}, bare {rates['bare'][-1]:,.0f}")
     return [
         compared(
