@@ -13,7 +13,7 @@ import click
 
 from hub import __version__
 from hub.errors import StartupError
-from hub.options import Durability, Options
+from hub.options import Durability, Options, fault_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,14 +39,20 @@ def _flag(option: dataclasses.Field[Any]) -> Callable[[Callable[..., None]], Cal
         settings |= {"multiple": True, "type": str, "metavar": "ORIGIN"}
     elif isinstance(option.default, Path):
         settings["type"] = click.Path(path_type=Path, file_okay=False)
-    elif isinstance(option.default, (int, float)):
-        settings["type"] = type(option.default)(0).__class__
+
+    def check(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        fault = fault_of(option, value)
+        if fault:
+            raise click.BadParameter(fault)
+        return value
+
     return click.option(
         f"--{option.name.replace('_', '-')}",
         envvar=f"HUB_{option.name.upper()}",
         show_envvar=True,
         show_default=True,
         help=option.metadata["help"],
+        callback=check,
         **settings,
     )
 

@@ -11,6 +11,7 @@ status that belongs to a class is given in `hub.web.errors`.
     │   └── UnknownId          a read begins or ends at an id that no event has
     ├── TooLarge               a limit on size was passed
     ├── Forbidden              a write from a web page of another origin
+    ├── Busy                   the hub holds as much of requests as it may
     ├── Closing                the hub is shutting down
     ├── LogUnavailable         the log takes no writes just now
     │   ├── DiskFull           no space is left; nothing was stored
@@ -77,6 +78,12 @@ class Forbidden(HubError):
     """A browser page of an origin that is not allowed tried to write."""
 
     code = "forbidden_origin"
+
+
+class Busy(HubError):
+    """The bodies of the requests under way take as much memory as they may."""
+
+    code = "busy"
 
 
 class Closing(HubError):

@@ -6,7 +6,8 @@ a default. It belongs to the core: every layer may read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import Field, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 from hub.event import EVENT_BYTES, ID_BYTES, TYPE_BYTES, Limits
 
 REQUEST_BYTES = 64 * 1024 * 1024
+HELD_BYTES = 512 * 1024 * 1024
 SUBSCRIPTIONS = 10_000
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
 SYNC_SECONDS = 0.1
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+/?", re.IGNORECASE)
 
 
 class Durability(StrEnum):
@@ -28,8 +32,8 @@ class Durability(StrEnum):
     OS = "os"  # handed to the system
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _option(default: Any, text: str, least: float | None = None, most: float | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Options:
     """The hub's settings. `metadata["help"]` of each field explains it to a person."""
 
     host: str = _option("127.0.0.1", "Address to listen on; 0.0.0.0 for every network.")
-    port: int = _option(9000, "Port to listen on; 0 for any free one.")
+    port: int = _option(9000, "Port to listen on; 0 for any free one.", least=0, most=65535)
     events: Path = _option(Path("events"), "Directory of the event files; made if missing.")
     durability: Durability = _option(
         Durability.ALWAYS,
@@ -45,23 +49,34 @@ class Options:
         "to the system and on disk after the sync interval; 'os', it is handed to the system.",
     )
     sync_interval: float = _option(
-        SYNC_SECONDS, "Seconds between syncs with --durability interval."
+        SYNC_SECONDS, "Seconds between syncs with --durability interval.", least=0.001
     )
     cors: tuple[str, ...] = _option(
         (),
         "Origin whose pages may read and write, as https://example.com, or * for every one. "
         "Can be given several times; in the environment, separate them by spaces.",
     )
-    max_event_bytes: int = _option(EVENT_BYTES, "Bytes that one event's data may have.")
-    max_request_bytes: int = _option(REQUEST_BYTES, "Bytes that the body of a request may have.")
-    max_id_bytes: int = _option(ID_BYTES, "Bytes that an event's id may have.")
-    max_type_bytes: int = _option(TYPE_BYTES, "Bytes that an event's type may have.")
-    max_subscriptions: int = _option(SUBSCRIPTIONS, "Subscriptions that may be open at once.")
+    max_event_bytes: int = _option(EVENT_BYTES, "Bytes that one event's data may have.", least=1)
+    max_request_bytes: int = _option(
+        REQUEST_BYTES, "Bytes that the body of a request may have.", least=1
+    )
+    max_held_bytes: int = _option(
+        HELD_BYTES,
+        "Bytes of all large requests that may be held at once; more are turned away.",
+        least=1,
+    )
+    max_id_bytes: int = _option(ID_BYTES, "Bytes that an event's id may have.", least=1)
+    max_type_bytes: int = _option(TYPE_BYTES, "Bytes that an event's type may have.", least=1)
+    max_subscriptions: int = _option(
+        SUBSCRIPTIONS, "Subscriptions that may be open at once.", least=1
+    )
     heartbeat: float = _option(
-        HEARTBEAT_SECONDS, "Seconds between the comments that keep idle subscriptions open."
+        HEARTBEAT_SECONDS,
+        "Seconds between the comments that keep idle subscriptions open.",
+        least=0.001,
     )
     retry: int = _option(
-        RETRY_MILLISECONDS, "Milliseconds that subscribers wait before they connect again."
+        RETRY_MILLISECONDS, "Milliseconds that subscribers wait before they connect again.", least=0
     )
     access_log: bool = _option(False, "Write one line of log for every request.")
 
@@ -69,3 +84,17 @@ class Options:
     def limits(self) -> Limits:
         """The limits of one event."""
         return Limits(self.max_event_bytes, self.max_id_bytes, self.max_type_bytes)
+
+
+def fault_of(option: Field[Any], value: Any) -> str | None:
+    """Why an option cannot have a value, or None if it can."""
+    least, most = option.metadata["least"], option.metadata["most"]
+    if least is not None and not value >= least:  # this way round, it catches a NaN too
+        return f"{value} is too small: at least {least:g} is needed"
+    if most is not None and not value <= most:
+        return f"{value} is too large: at most {most:g} is possible"
+    if option.name == "cors":
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                return f"{origin!r} is not an origin: write it as https://example.com, or *"
+    return None

@@ -16,6 +16,7 @@ from hub.errors import StartupError
 from hub.options import Options
 from hub.web.app import make_app
 from hub.web.context import HUB
+from hub.web.runner import Runner
 
 SHUTDOWN_SECONDS = 1.0
 """What requests under way get to finish after SIGTERM."""
@@ -43,10 +44,9 @@ async def _serve(options: Options) -> None:
         loop.add_signal_handler(each, stop.set)
     engine = FilesEngine(options.events, options.durability, options.sync_interval)
     app = make_app(options, engine)
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=logging.getLogger("hub.access") if options.access_log else None,
-        handler_cancellation=True,  # ends a subscription when its client goes
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()

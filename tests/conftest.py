@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import uvloop
@@ -17,6 +17,7 @@ from hypothesis import settings
 from hub.engines.files import FilesEngine
 from hub.options import Options
 from hub.web.app import make_app
+from hub.web.runner import Runner
 from tests.process import HubProcess
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
@@ -39,6 +40,13 @@ def events(tmp_path: Path) -> Path:
     return tmp_path / "events"
 
 
+class _Server(TestServer):
+    """A test server whose connections are those of the hub."""
+
+    async def _make_runner(self, **settings: Any) -> Runner:
+        return Runner(self.app, **settings)
+
+
 @pytest.fixture
 async def start_hub(events: Path) -> AsyncIterator[StartHub]:
     """Starts a hub over `events` in this process; takes options, and the engine's arguments."""
@@ -47,7 +55,7 @@ async def start_hub(events: Path) -> AsyncIterator[StartHub]:
     async def start(*, engine: FilesEngine | None = None, **values: object) -> Client:
         options = dataclasses.replace(Options(events=events), **values)  # type: ignore[arg-type]
         engine = engine or FilesEngine(options.events, options.durability, options.sync_interval)
-        server = TestServer(make_app(options, engine))
+        server = _Server(make_app(options, engine))
         client: Client = TestClient(server)
         await client.start_server()
         clients.append(client)

@@ -27,6 +27,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "cors": ("https://a.example", ("https://a.example",)),
     "max_event_bytes": ("1000", 1000),
     "max_request_bytes": ("2000", 2000),
+    "max_held_bytes": ("4000000", 4000000),
     "max_id_bytes": ("30", 30),
     "max_type_bytes": ("40", 40),
     "max_subscriptions": ("5", 5),
@@ -156,6 +157,7 @@ OUT_OF_RANGE = [
     ("sync_interval", "nan"),
     ("max_event_bytes", "-1"),
     ("max_request_bytes", "0"),
+    ("max_held_bytes", "0"),
     ("max_id_bytes", "0"),
     ("max_type_bytes", "-1"),
     ("max_subscriptions", "-1"),
@@ -167,7 +169,6 @@ OUT_OF_RANGE = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="cli and options do not look at ranges yet")
 @pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE)
 def test_a_value_out_of_range_is_told(name: str, value: str, served: list[Options]) -> None:
     result = call("serve", flag(name), value)

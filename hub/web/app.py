@@ -10,13 +10,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from hub.engines.base import Engine
 from hub.errors import HubError
 from hub.options import Options
 from hub.subscription import Subscriptions
 from hub.web import channels, operations
+from hub.web.bodies import Bodies
 from hub.web.context import HUB, Context
 from hub.web.errors import answer, answer_to
 from hub.web.metrics import Metrics
@@ -30,17 +31,31 @@ logger = logging.getLogger(__name__)
 def make_app(options: Options, engine: Engine) -> web.Application:
     """The application over an engine that is not yet open; it opens and closes it."""
     subscriptions = Subscriptions(engine, options.heartbeat)
-    hub = Context(options, engine, subscriptions, Metrics(engine, subscriptions))
+    hub = Context(
+        options,
+        engine,
+        subscriptions,
+        Metrics(engine, subscriptions),
+        Bodies(options.max_held_bytes),
+    )
     origins = Origins(options.cors)
-    app = web.Application(client_max_size=options.max_request_bytes)
+    app = web.Application(
+        client_max_size=options.max_request_bytes,
+        handler_args={"auto_decompress": False},  # `bodies` notices when one breaks off
+    )
     app[HUB] = hub
     bounded = _boundary(hub, origins)
-    app.router.add_get("/", bounded(operations.welcome))
-    app.router.add_get("/health", bounded(operations.health))
-    app.router.add_get("/metrics", bounded(operations.metrics))
-    app.router.add_get("/{channel}", bounded(channels.get))
-    app.router.add_post("/{channel}", bounded(channels.post))
-    app.router.add_route("*", "/{path:.*}", bounded(_elsewhere))
+    for method, path, door in (
+        ("GET", "/", operations.welcome),
+        ("GET", "/health", operations.health),
+        ("GET", "/metrics", operations.metrics),
+        ("GET", "/{channel}", channels.get),
+        ("POST", "/{channel}", channels.post),
+        ("*", "/{path:.*}", _elsewhere),
+    ):
+        app.router.add_route(method, path, bounded(door), expect_handler=_go_on)
+        if method == "GET":
+            app.router.add_route("HEAD", path, bounded(door), expect_handler=_go_on)
     if options.cors:
 
         async def mark(request: web.Request, response: web.StreamResponse) -> None:
@@ -65,6 +80,17 @@ async def _life(app: web.Application):  # type: ignore[no-untyped-def]
 
 async def _end_subscriptions(app: web.Application) -> None:
     app[HUB].subscriptions.close()
+
+
+async def _go_on(request: web.Request) -> web.StreamResponse | None:
+    """Answer `Expect: 100-continue`, which curl sends before a large body (RFC 9110, 10.1.1)."""
+    expected = request.headers["Expect"]
+    if expected.lower() != "100-continue":
+        return answer(417, f"the hub does not know 'Expect: {expected}'", "expectation_failed")
+    if request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+    return None
 
 
 async def _elsewhere(request: web.Request) -> web.StreamResponse:

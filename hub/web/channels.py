@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -10,18 +9,15 @@ from aiohttp import web
 
 from hub import sse
 from hub.batch import BatchReader, NdjsonReader, TsvReader
-from hub.errors import InvalidEvent, InvalidRequest, TooLarge, UnknownEncoding
+from hub.errors import InvalidEvent, InvalidRequest
 from hub.event import check_channel_name, check_id, check_size, check_type
 from hub.formats import Batch, data_column
 from hub.options import Options
-from hub.web import events, history
+from hub.web import bodies, events, history
+from hub.web.bodies import Room
 from hub.web.context import HUB, Context
 
 _CREATED_HEADERS = {"Content-Type": "text/plain; charset=utf-8"}
-
-_DECODED = frozenset({"gzip", "deflate", "br", "zstd"})  # by aiohttp, before we see it
-
-_UNREADABLE = "the body cannot be read: it breaks off, or is not in the encoding that it says"
 
 
 async def post(request: web.Request) -> web.Response:
@@ -43,9 +39,10 @@ async def post(request: web.Request) -> web.Response:
     if media_type == "application/x-ndjson":
         reader = NdjsonReader(options.limits, event_type, event_id)
         return await _post_batch(request, hub, name, reader)
-    column = await _read_column(request, options)
-    batch = Batch.of_one(event_id, event_type, column)
-    receipt = await hub.engine.append(name, batch)
+    with hub.bodies.room() as room:
+        column = await _read_column(request, room, options)
+        batch = Batch.of_one(event_id, event_type, column)
+        receipt = await hub.engine.append(name, batch)
     return web.Response(status=201, body=receipt.first_id.encode(), headers=_CREATED_HEADERS)
 
 
@@ -61,12 +58,13 @@ async def _post_batch(
     request: web.Request, hub: Context, name: str, reader: BatchReader
 ) -> web.Response:
     limit = hub.options.max_request_bytes
-    async for piece in _pieces(request, limit, limit):
-        reader.feed(piece)
-    batch = reader.finish()
-    if not batch.count:
-        return _batch_answer(200, 0, None, None)
-    receipt = await hub.engine.append(name, batch)
+    with hub.bodies.room() as room:
+        async for piece in bodies.pieces(request, room, limit, limit):
+            reader.feed(piece)
+        batch = reader.finish()
+        if not batch.count:
+            return _batch_answer(200, 0, None, None)
+        receipt = await hub.engine.append(name, batch)
     return _batch_answer(201, receipt.count, receipt.first_id, receipt.last_id)
 
 
@@ -85,43 +83,12 @@ def _parameter(request: web.Request, name: str) -> str:
     return value
 
 
-async def _read_column(request: web.Request, options: Options) -> bytes:
+async def _read_column(request: web.Request, room: Room, options: Options) -> bytes:
     """The data column for the body of a single event; the line break behind it does not count."""
     limit = options.max_event_bytes
     most = limit + len(b"\r\n")
     if most > options.max_request_bytes:
         most = limit = options.max_request_bytes
-    length = request.content_length
-    if length is not None and length <= most and "Content-Encoding" not in request.headers:
-        try:
-            body = await request.read()
-        except web.RequestPayloadError:
-            raise InvalidRequest(_UNREADABLE) from None
-    else:
-        body = b"".join([piece async for piece in _pieces(request, most, limit)])
-    column = data_column(body)
+    column = data_column(await bodies.read(request, room, most, limit))
     check_size(len(column), limit)
     return column
-
-
-async def _pieces(request: web.Request, most: int, limit: int) -> AsyncIterator[bytes]:
-    """The body as it comes in, decoded. Raises `TooLarge` above `most` bytes, `InvalidRequest`.
-
-    `limit` is what the client is told.
-    """
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    length = request.content_length
-    if encoding in ("", "identity"):
-        if length is not None and length > most:
-            raise TooLarge(f"the body has {length} bytes; the limit is {limit}")
-    elif encoding not in _DECODED:
-        raise UnknownEncoding(f"a body cannot be read in the encoding {encoding!r}: gzip can")
-    size = 0
-    try:
-        async for piece in request.content.iter_any():
-            size += len(piece)
-            if size > most:
-                raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
-            yield piece
-    except web.RequestPayloadError:
-        raise InvalidRequest(_UNREADABLE) from None

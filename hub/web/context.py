@@ -10,6 +10,7 @@ from aiohttp import web
 from hub.engines.base import Engine
 from hub.options import Options
 from hub.subscription import Subscriptions
+from hub.web.bodies import Bodies
 from hub.web.metrics import Metrics
 
 
@@ -21,6 +22,7 @@ class Context:
     engine: Engine
     subscriptions: Subscriptions
     metrics: Metrics
+    bodies: Bodies
     started: float = field(default_factory=time.monotonic)
 
 

@@ -14,6 +14,7 @@ _STATUS: dict[type[errors.HubError], int] = {
     errors.UnknownEncoding: 415,
     errors.InvalidEvent: 422,
     errors.LogUnavailable: 503,
+    errors.Busy: 503,
     errors.Closing: 503,
     errors.DiskFull: 507,
     errors.HubError: 500,
@@ -33,5 +34,7 @@ def answer(status: int, message: str, code: str, **headers: str) -> web.Response
 
 def answer_to(error: errors.HubError) -> web.Response:
     """The answer to an error that the hub raised on purpose."""
-    headers = {"Retry-After": "1"} if isinstance(error, errors.LogUnavailable) else {}
+    headers = (
+        {"Retry-After": "1"} if isinstance(error, (errors.LogUnavailable, errors.Busy)) else {}
+    )
     return answer(status_of(error), str(error), error.code, **headers)

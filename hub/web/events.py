@@ -7,7 +7,7 @@ from aiohttp import web
 from hub import sse
 from hub.engines.base import Selection
 from hub.errors import InvalidRequest
-from hub.event import START
+from hub.event import START, fits_header, time_of
 from hub.web.context import HUB, Context
 from hub.web.selection import cursor_of, number_of
 
@@ -43,7 +43,7 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
     place, resumed_from = await _begin(request, hub, name)
     response = EventStream(headers=_HEADERS)
     response.force_close()
-    if resumed_from is not None:
+    if resumed_from is not None and fits_header(resumed_from):
         response.headers["Last-Event-ID"] = resumed_from
     writer = await response.prepare(request)
     head = sse.retry(hub.options.retry) + sse.HEARTBEAT
@@ -61,10 +61,12 @@ async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, st
     """The place to begin at and the id before it; that is empty if the cursor is unknown."""
     log = hub.engine.find(name)
     cursor = cursor_of(request)
-    if log is None:
-        return 0, "" if cursor and cursor not in START else None
-    end = log.length
     tail = number_of(request, "tail")
+    if log is None:
+        if cursor is None or cursor in START:
+            return 0, None
+        return 0, "" if time_of(cursor) is None else cursor
+    end = log.length
     if cursor in START or (cursor is None and tail is not None):
         if tail is None:
             return 0, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from pathlib import Path
 
@@ -111,23 +110,6 @@ async def test_what_is_no_http(hub: Client, events: Path, name: str) -> None:
     assert len(answer.body) < 1000
     assert not rows(events)
     await post(hub, "/a-channel")  # for everybody else it goes on
-
-
-@pytest.mark.xfail(strict=True, reason="aiohttp answers what it cannot parse, as text")
-@pytest.mark.parametrize("name", MALFORMED)
-async def test_what_is_no_http_is_told_so_as_json(hub: Client, name: str) -> None:
-    answer = await exchange(hub, MALFORMED[name])
-    assert answer.headers["Content-Type"] == "application/json"
-    assert b'"code":' in answer.body
-
-
-@pytest.mark.xfail(strict=True, reason="aiohttp logs the traceback of what it cannot parse")
-async def test_what_is_no_http_is_one_line_of_log(
-    hub: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        await exchange(hub, MALFORMED["version"])
-    assert "Traceback" not in caplog.text
 
 
 async def test_noise(hub: Client, events: Path) -> None:

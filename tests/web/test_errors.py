@@ -20,6 +20,7 @@ STATUSES = {
     "UnknownId": 422,
     "TooLarge": 413,
     "Forbidden": 403,
+    "Busy": 503,
     "Closing": 503,
     "LogUnavailable": 503,
     "DiskFull": 507,
@@ -54,4 +55,6 @@ def test_each_error_as_an_answer(name: str) -> None:
     assert response.status == STATUSES[name]
     assert isinstance(response.body, bytes)
     assert msgspec.json.decode(response.body) == {"error": "it is so", "code": error.code}
-    assert ("Retry-After" in response.headers) == isinstance(error, hub.errors.LogUnavailable)
+    assert ("Retry-After" in response.headers) == isinstance(
+        error, (hub.errors.LogUnavailable, hub.errors.Busy)
+    )

@@ -131,19 +131,16 @@ async def test_a_cursor_that_is_not_utf8_is_unknown(hub: Client, written: bool) 
     writer.close()
 
 
-@pytest.mark.xfail(strict=True, reason="events.py takes a time for an unknown id there")
 async def test_a_time_in_a_channel_that_was_never_written(hub: Client) -> None:
     async with subscribe(hub, "/a-channel?since=2026-11-20") as stream:
         await post(hub, "/a-channel")
         assert [each.event for each in await stream.take(1)] == ["message"]
 
 
-@pytest.mark.xfail(strict=True, reason="events.py does not look at it there")
 async def test_a_bad_number_for_a_channel_that_was_never_written(hub: Client) -> None:
     await refused(await hub.get("/a-channel?tail=x", headers=SSE), 400, "invalid_request")
 
 
-@pytest.mark.xfail(strict=True, reason="events.py puts every id into the header")
 async def test_an_id_that_no_header_carries(start_hub: StartHub, events: Path) -> None:
     append_by_hand(events, b"1\x0b\t\tby hand\n")
     hub = await start_hub()

@@ -1,0 +1,132 @@
+"""Reads the bodies of requests: their limits, their encodings, their memory.
+
+Owns how much of all bodies together the hub holds, so that many large posts at
+once end in answers, not in a hub without memory. Must not know what is in them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+
+from aiohttp import web
+
+from hub.errors import Busy, InvalidRequest, TooLarge, UnknownEncoding
+
+SMALL = 64 * 1024
+"""Bytes up to which a body is not counted: open connections bound how many there are."""
+
+_ANY_HEADER = 32 + zlib.MAX_WBITS  # zlib: that of gzip, or its own
+
+_UNREADABLE = "the body cannot be read: it breaks off, or is not in the encoding that it says"
+
+
+class Bodies:
+    """What is held of the bodies of all requests under way, up to `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def room(self) -> Room:
+        """Room for one request's body: a context manager that gives it back."""
+        return Room(self)
+
+
+class Room:
+    """What one request holds."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Count `size` more bytes. Raises `Busy` if the hub holds too many."""
+        bodies = self._bodies
+        if bodies.held + size > bodies.limit:
+            raise Busy(
+                f"the hub holds {bodies.held} bytes of requests that are being written; "
+                f"the limit is {bodies.limit}: try again"
+            )
+        bodies.held += size
+        self._taken += size
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bodies.held -= self._taken
+        self._taken = 0
+
+
+async def read(request: web.Request, room: Room, most: int, limit: int) -> bytes:
+    """The whole body, decoded; raises what `pieces` raises."""
+    length = request.content_length
+    if length is None or length > SMALL or "Content-Encoding" in request.headers:
+        return b"".join([piece async for piece in pieces(request, room, most, limit)])
+    _check_size(length, most, limit)
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise InvalidRequest(_UNREADABLE) from None
+
+
+async def pieces(request: web.Request, room: Room, most: int, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes in, decoded.
+
+    Raises `TooLarge` above `most` bytes (`limit` is what the client is told),
+    `UnknownEncoding`, `InvalidRequest` if it breaks off, `Busy`.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "deflate"):
+        raise UnknownEncoding(f"a body cannot be read in the encoding {encoding!r}: gzip can")
+    decoder = _Decoder() if encoding in ("gzip", "deflate") else None
+    if request.content_length is not None and not decoder:
+        _check_size(request.content_length, most, limit)
+    size = 0
+    try:
+        async for raw in request.content.iter_any():
+            for piece in decoder.decode(raw) if decoder else (raw,):
+                size += len(piece)
+                _check_size(size, most, limit)
+                room.take(len(piece))
+                yield piece
+    except (web.RequestPayloadError, zlib.error):
+        raise InvalidRequest(_UNREADABLE) from None
+    if decoder and not decoder.finished:
+        raise InvalidRequest(_UNREADABLE)
+
+
+class _Decoder:
+    """Undoes gzip (RFC 1952, any number of members) and deflate (RFC 1950), a piece at a time."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(_ANY_HEADER)
+        self._begun = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether what came so far is whole."""
+        return self._stream.eof or not self._begun
+
+    def decode(self, raw: bytes) -> Iterator[bytes]:
+        """What `raw` unpacks to, in pieces of bounded size. Raises `zlib.error`."""
+        while raw:
+            if self._stream.eof:
+                self._stream = zlib.decompressobj(_ANY_HEADER)
+            self._begun = True
+            yield self._stream.decompress(raw, SMALL)
+            raw = self._stream.unused_data or self._stream.unconsumed_tail
+        while not self._stream.eof and (piece := self._stream.decompress(b"", SMALL)):
+            yield piece
+
+
+def _check_size(size: int, most: int, limit: int) -> None:
+    if size > most:
+        raise TooLarge(f"the body has {size} bytes or more; the limit is {limit}")
