@@ -160,6 +160,12 @@ def test_tsv_events_come_back(events: list[Event], last_break: bool, cuts: list[
     assert batch.order == order
 
 
+def test_ids_that_the_hub_gives_are_not_counted_as_given() -> None:
+    body = f"{id_at(NOW)}\t\t\n\t\t\n{id_at(NOW + 1)}\t\t\n".encode()
+    batch = read(TsvReader(LIMITS), [body])
+    assert (batch.blank, batch.order.ordered, batch.order.clock) == (1, True, NOW + 1)
+
+
 lines = st.sampled_from(
     (
         b"", b"\t\t", b"7\tt\ta", b"\tt\ta\rb", b"x\ty", b"1", b"{}", b'{"a":"\xc3\xa4"}', b"\r",

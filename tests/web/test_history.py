@@ -6,41 +6,33 @@ import asyncio
 import gzip
 import json
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
 
+from hub.engines.files import FilesEngine
 from hub.formats import CONTENT_TYPES, NDJSON, TSV
-from hub.web.history import COMPRESS_FROM
+from hub.storage.logfile import Disk
 from tests.conftest import Client, StartHub
+from tests.web.wire import (
+    AS_NDJSON,
+    NOT_PACKED,
+    PACKED,
+    PATIENCE,
+    append_by_hand,
+    eventually,
+    exchange,
+    get,
+    post,
+    post_batch,
+    refused,
+    subscribe,
+)
 from tests.web.wire import TSV as TSV_BODY
-from tests.web.wire import append_by_hand, eventually, exchange, post, post_batch, refused
 
 Headers = dict[str, str]
-AS_NDJSON = {"Accept": CONTENT_TYPES[NDJSON].partition(";")[0]}
-PACKED = {"Accept-Encoding": "gzip"}
-NOT_PACKED = {"Accept-Encoding": "identity"}
-
-
-@pytest.fixture
-async def channel(hub: Client, events: Path) -> bytes:
-    """A channel of a few kilobytes; returns what stands in its file."""
-    assert await post(hub, "/a-channel?id=1&event=a", "one\ntwo")
-    assert await post(hub, "/a-channel?id=2&event=b", '{"n": 1.10}')
-    for number in range(3, 60):
-        await post(hub, f"/a-channel?id={number}&event=a", "x" * 50)
-    body = (events / "a-channel.tsv").read_bytes()
-    assert len(body) > COMPRESS_FROM
-    return body
-
-
-async def get(
-    hub: Client, path: str = "/a-channel", **headers: str
-) -> tuple[ClientResponse, bytes]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with hub.get(path, headers={**NOT_PACKED, **named}) as answer:
-        return answer, await answer.read()
 
 
 async def test_history_is_the_file(hub: Client, channel: bytes) -> None:
@@ -105,17 +97,53 @@ async def test_bad_selections(hub: Client, channel: bytes) -> None:
         await refused(answer, 422, "unknown_id", "no event has the id")
 
 
-async def test_bytes_behind_the_committed_length_are_not_shown(
+async def test_a_line_without_its_end_is_not_shown(
     hub: Client, channel: bytes, events: Path
 ) -> None:
-    append_by_hand(events, b"99\ta\tby hand\n98\ta\ttorn")
-    for path in ("/a-channel", "/a-channel?since=1", "/a-channel?event=a", "/a-channel?until=99"):
+    append_by_hand(events, b"99\ta\tby hand")
+    for path in ("/a-channel", "/a-channel?since=1", "/a-channel?event=a", "/a-channel?tail=1"):
         answer, body = await get(hub, path)
-        assert b"by hand" not in body
-        assert b"torn" not in body
-        assert (answer.status == 422) == ("until" in path)
-    answer, body = await get(hub, "/a-channel", Range=f"bytes={len(channel)}-")
+        assert body.endswith(channel[-54:])
+        assert answer.headers["Last-Event-ID"] == "59"
+    answer, _ = await get(hub, Range=f"bytes={len(channel)}-")
     assert answer.status == 416
+    await refused(await hub.get("/a-channel?until=99"), 422, "unknown_id")
+
+
+class SlowDisk(Disk):
+    """A disk whose writes are in the file, but not finished before they may be."""
+
+    def __init__(self) -> None:
+        self.may_finish = threading.Event()
+        self.may_finish.set()
+
+    def pwritev(self, fd: int, buffers: Any, offset: int, flags: int = 0) -> int:
+        written = os.pwritev(fd, buffers, offset, flags)
+        assert self.may_finish.wait(PATIENCE)
+        return written
+
+
+async def test_what_is_not_yet_on_disk_is_not_shown(start_hub: StartHub, events: Path) -> None:
+    disk = SlowDisk()
+    hub = await start_hub(engine=FilesEngine(events, disk=disk))
+    await post(hub, "/a-channel?id=1", "on disk")
+    async with subscribe(hub, "/a-channel?since=start") as stream:
+        await stream.take(1)
+        disk.may_finish.clear()
+        posting = asyncio.create_task(post(hub, "/a-channel?id=2", "not yet"))
+        path = events / "a-channel.tsv"
+        await eventually(lambda: b"not yet" in path.read_bytes())
+        for query in ("", "?since=1", "?tail=2", "?event="):
+            _, body = await get(hub, f"/a-channel{query}")
+            assert body == (b"" if "since" in query else b"1\t\ton disk\n")
+        async with subscribe(hub, "/a-channel?since=start") as late:
+            assert [each.data for each in await late.take(1)] == ["on disk"]
+            assert late.raw.count(b"data:") == stream.raw.count(b"data:") == 1
+            assert not posting.done()
+            disk.may_finish.set()
+            await posting
+            for each in (stream, late):
+                assert [message.data for message in await each.take(1)] == ["not yet"]
 
 
 # Not modified
@@ -180,113 +208,6 @@ async def test_head_has_the_headers_of_get(
 async def test_head_is_never_a_subscription(hub: Client, channel: bytes) -> None:
     answer = await hub.head("/a-channel", headers={**NOT_PACKED, "Accept": "text/event-stream"})
     assert answer.headers["Content-Length"] == str(len(channel))
-
-
-# Ranges
-
-
-@pytest.mark.parametrize(
-    ("header", "start", "stop"),
-    [
-        ("bytes=0-0", 0, 1),
-        ("bytes=0-", 0, None),
-        ("bytes=100-199", 100, 200),
-        ("bytes=100-", 100, None),
-        ("bytes=-100", -100, None),
-        ("bytes=-1000000000", 0, None),
-        ("bytes=100-1000000000000", 100, None),
-        ("Bytes=1-2", 1, 3),
-    ],
-)
-async def test_ranges(
-    hub: Client, channel: bytes, header: str, start: int, stop: int | None
-) -> None:
-    # A range is of the file as it is, even for those who would take it compressed.
-    for accept in (NOT_PACKED, PACKED):
-        answer, body = await get(hub, Range=header, **accept)
-        assert (answer.status, body) == (206, channel[start:stop])
-        first = channel.index(body) if len(body) > 1 else 0
-        end = len(channel) if stop is None else stop
-        assert answer.headers["Content-Range"] == f"bytes {first}-{end - 1}/{len(channel)}"
-        assert answer.headers["Content-Length"] == str(len(body))
-        assert answer.headers.get("Last-Event-ID") == ("59" if stop is None else None)
-
-
-@pytest.mark.parametrize(
-    "header", ["bytes={size}-", "bytes={size}-{size}", "bytes=-0", "bytes=9999999-"]
-)
-async def test_ranges_beyond_the_end(hub: Client, channel: bytes, header: str) -> None:
-    answer, body = await get(hub, Range=header.format(size=len(channel)))
-    assert (answer.status, body) == (416, b"")
-    assert answer.headers["Content-Range"] == f"bytes */{len(channel)}"
-    assert answer.headers["Last-Event-ID"] == "59"
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=0-1,3-4", "bytes=--1",
-     "lines=0-1", "bytes=0 - 1", "bytes=\u0660-", "bytes=1-2x", "bytes=" + "1" * 5000 + "-"],
-)  # fmt: skip
-async def test_ranges_that_make_no_sense_are_ignored(
-    hub: Client, channel: bytes, header: str
-) -> None:
-    answer, body = await get(hub, Range=header)
-    assert (answer.status, body) == (200, channel)
-
-
-async def test_a_range_only_if_nothing_else_changed(hub: Client, channel: bytes) -> None:
-    tag = (await get(hub))[0].headers["ETag"]
-    assert (await get(hub, Range="bytes=1-2", If_Range=tag))[0].status == 206
-    for other in ('"x"', f"W/{tag}", "Sat, 21 Nov 2026 01:40:30 GMT"):
-        answer, body = await get(hub, Range="bytes=1-2", If_Range=other)
-        assert (answer.status, body) == (200, channel)
-
-
-async def test_a_range_of_a_selection(hub: Client, channel: bytes) -> None:
-    _, whole = await get(hub, "/a-channel?since=50")
-    answer, body = await get(hub, "/a-channel?since=50", Range="bytes=10-")
-    assert (answer.status, body) == (206, whole[10:])
-    assert answer.headers["Content-Range"] == f"bytes 10-{len(whole) - 1}/{len(whole)}"
-
-
-async def test_no_range_of_what_is_made_on_the_way(hub: Client, channel: bytes) -> None:
-    for path, headers in (("/a-channel?event=a", {}), ("/a-channel", AS_NDJSON)):
-        answer, _ = await get(hub, path, Range="bytes=1-2", **headers)
-        assert answer.status == 200
-        assert "Accept-Ranges" not in answer.headers
-
-
-async def test_head_has_no_range(hub: Client, channel: bytes) -> None:
-    answer = await hub.head("/a-channel", headers={**NOT_PACKED, "Range": "bytes=1-2"})
-    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(channel)))
-
-
-async def test_a_range_of_an_empty_history(hub: Client) -> None:
-    answer, _ = await get(hub, Range="bytes=0-")
-    assert answer.status == 416
-    assert answer.headers["Content-Range"] == "bytes */0"
-
-
-async def test_curl_fetches_only_what_is_new(hub: Client, channel: bytes, tmp_path: Path) -> None:
-    async def curl() -> int:
-        """Fetch; return how many bytes of body came."""
-        url = str(hub.make_url("/a-channel"))
-        process = await asyncio.create_subprocess_exec(
-            "curl", "-sS", "-C", "-", "-O", "-w", "%{size_download}", url,
-            cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, _ = await process.communicate()
-        assert process.returncode == 0
-        return int(out)
-
-    fetched = tmp_path / "a-channel"
-    assert await curl() == len(channel)
-    assert await curl() == 0
-    assert fetched.read_bytes() == channel
-    identity = await post(hub, "/a-channel?event=new", "data")
-    assert await curl() == len(f"{identity}\tnew\tdata\n")
-    assert await curl() == 0
-    assert fetched.read_bytes() == channel + f"{identity}\tnew\tdata\n".encode()
 
 
 # Compression

@@ -25,6 +25,10 @@ from tests.conftest import Client
 TSV = {"Content-Type": "text/tab-separated-values"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
+AS_NDJSON = {"Accept": NDJSON["Content-Type"]}
+PACKED = {"Accept-Encoding": "gzip"}
+NOT_PACKED = {"Accept-Encoding": "identity"}
+
 PATIENCE = 20.0
 """Seconds after which what a test waits for is taken to never come."""
 
@@ -60,6 +64,15 @@ async def exchange(client: Client, request: bytes) -> Answer:
         return Answer(await asyncio.wait_for(reader.read(-1), PATIENCE))
     finally:
         writer.close()
+
+
+async def get(
+    hub: Client, path: str = "/a-channel", **headers: str
+) -> tuple[ClientResponse, bytes]:
+    """Read, with headers named in Python's way; what is not asked for is not compressed."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with hub.get(path, headers={**NOT_PACKED, **named}) as answer:
+        return answer, await answer.read()
 
 
 class ErrorBody(msgspec.Struct, forbid_unknown_fields=True):
