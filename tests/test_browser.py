@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ctypes.util import find_library
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.conftest import RunHub
-from tests.parts import CLIENTS, require, require_clients
+from tests.parts import CLIENTS, missing, require, require_clients
 from tests.posting import Poster, Received, history, pass_heartbeats, post
 from tests.process import PATIENCE, HubProcess, free_port, wait_until
 
@@ -45,6 +46,8 @@ OpenPage = Callable[..., Awaitable[Page]]
 async def browser() -> AsyncIterator[Browser]:
     """Chromium."""
     path = require("chromium")
+    if find_library("atomic") is None:
+        missing("Playwright needs Debian's libatomic1")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
