@@ -78,17 +78,20 @@ def close(disk: Disk, fd: int) -> None:
         disk.close(fd)
 
 
-def open_for_append(disk: Disk, path: Path) -> int:
-    """A descriptor for `append`; the caller closes it."""
-    return disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+def open_for_append(disk: Disk, path: Path, *, new: bool = False, sync: bool = False) -> int:
+    """A descriptor for `append`; the caller closes it.
 
-
-def create(disk: Disk, path: Path, *, sync: bool) -> None:
-    """Make a log file unless it is there; with `sync` its directory entry is on disk afterwards."""
-    with opened(disk, path, os.O_WRONLY | os.O_CREAT):
-        pass
-    if sync:
-        sync_directory(disk, path.parent)
+    A `new` file is made unless it is there; with `sync` its directory entry is
+    on disk afterwards.
+    """
+    fd = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT * new), 0o644)
+    if new and sync:
+        try:
+            sync_directory(disk, path.parent)
+        except OSError:
+            close(disk, fd)
+            raise
+    return fd
 
 
 def sync_directory(disk: Disk, path: Path) -> None:

@@ -189,7 +189,7 @@ class Writer:
             await self._drain(log)
 
     def _make(self, log: Log) -> None:
-        logfile.create(self._disk, self.path(log), sync=self._sync)
+        log.fd = logfile.open_for_append(self._disk, self.path(log), new=True, sync=self._sync)
         log.made = True
 
     async def _drain(self, log: Log) -> None:

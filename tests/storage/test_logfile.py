@@ -319,9 +319,9 @@ def test_a_new_file_is_in_its_directory_for_good(tmp_path: Path) -> None:
             synced.append(os.readlink(f"/proc/self/fd/{fd}"))
             os.fsync(fd)
 
-    logfile.create(Watching(), tmp_path / "new", sync=True)
+    os.close(logfile.open_for_append(Watching(), tmp_path / "new", new=True, sync=True))
     assert synced == [str(tmp_path)]
-    logfile.create(Watching(), tmp_path / "other", sync=False)
+    os.close(logfile.open_for_append(Watching(), tmp_path / "other", new=True))
     assert len(synced) == 1
     logfile.sync(Watching(), tmp_path / "other", new=True)
     assert synced == [str(tmp_path)] * 2
@@ -329,8 +329,17 @@ def test_a_new_file_is_in_its_directory_for_good(tmp_path: Path) -> None:
 
 
 def test_making_a_log_leaves_one_that_is_there(path: Path) -> None:
-    logfile.create(Disk(), path, sync=True)
+    os.close(logfile.open_for_append(Disk(), path, new=True, sync=True))
     assert path.read_bytes() == BEFORE
+
+
+def test_a_new_file_whose_entry_cannot_be_synced_is_not_left_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="error"):
+        logfile.open_for_append(
+            FaultyDisk("fsync", 1, errno.EIO), tmp_path / "new", new=True, sync=True
+        )
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @both
