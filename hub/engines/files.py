@@ -7,11 +7,13 @@ HTTP or subscriptions.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiofiles.os import wrap
 
@@ -83,4 +85,28 @@ class FilesEngine:
         return self._store.logs[name].order.ordered
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
-        return await wrap(work)(self._store.disk, self.file(name), *args, executor=self._threads)
+        reading = _Reading(self._store.disk)
+        try:
+            return await wrap(work)(reading, self.file(name), *args, executor=self._threads)
+        except asyncio.CancelledError:
+            reading.abandoned = True
+            raise
+
+
+class _Reading(Disk):
+    """The disk for one search, which ends soon once nobody waits for it any more."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.abandoned = False
+
+    def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
+        return self._disk.open(path, flags, mode, **rest)
+
+    def close(self, fd: int) -> None:
+        self._disk.close(fd)
+
+    def pread(self, fd: Any, size: int, at: int) -> bytes:
+        if self.abandoned:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        return self._disk.pread(fd, size, at)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +16,8 @@ from hub.engines.base import Committed, Engine, Selection
 from hub.engines.files import FilesEngine
 from hub.errors import Closing, DirectoryLocked, UnknownId
 from hub.formats import Batch
+from hub.storage import search
+from hub.storage.logfile import Disk
 
 NAME = "a-channel"
 LINES = b"1\ta\tone\n2\tb\ttwo\n3\ta\tthree\n"
@@ -105,3 +111,30 @@ async def test_one_engine_to_a_directory(engine: Engine, events: Path) -> None:
     other = FilesEngine(events)
     with pytest.raises(DirectoryLocked):
         await other.open()
+
+
+async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> None:
+    class Slow(Disk):
+        reads = 0
+        begun = threading.Event()
+
+        def pread(self, fd: Any, size: int, at: int) -> bytes:
+            self.reads += 1
+            self.begun.set()
+            time.sleep(0.05)
+            return os.pread(fd, size, at)
+
+    disk = Slow()
+    engine = FilesEngine(events, disk=disk)
+    await engine.open()
+    for _ in range(60):
+        await engine.append(NAME, Batch.of_one("an-id", "t", b"x" * search.BLOCK))
+    log = engine.find(NAME)
+    assert log
+    searching = asyncio.ensure_future(engine.resume(NAME, "unknown", log.length))
+    assert await asyncio.to_thread(disk.begun.wait, 10)
+    searching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await searching
+    await engine.close()  # waits for what still runs
+    assert disk.reads < 10
