@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,8 +27,11 @@ PIPELINED = 50
 MOST = 300 * MIB
 """What the hub may have resident."""
 
-START_SECONDS = 15.0
-"""Seconds, several times what it takes, since the machine may be busy with something else."""
+START_SECONDS = 12.0
+"""Within which the hub starts over them: several times what it takes on an idle machine."""
+
+REBUILD_SECONDS = 25.0
+"""The same, when every file must be read since the index is gone."""
 
 
 def post_to(hub: HubProcess, channels: list[str]) -> None:
@@ -93,6 +97,13 @@ def start(hub: HubProcess) -> float:
     return time.monotonic() - began
 
 
+@pytest.fixture
+def events(tmp_path: Path) -> Iterator[Path]:
+    """The events directory; it is large, and so is not left behind as pytest would."""
+    yield tmp_path / "events"
+    shutil.rmtree(tmp_path / "events")
+
+
 @pytest.mark.parametrize(("durability", "count"), [("os", MANY), ("always", 3000)])
 def test_many_channels(run_hub: RunHub, durability: str, count: int) -> None:
     hub = run_hub("--durability", durability)
@@ -108,5 +119,5 @@ def test_many_channels(run_hub: RunHub, durability: str, count: int) -> None:
     hub.kill()
     for each in (hub.events / ".hub").glob("index*"):
         each.unlink()
-    assert start(hub) < START_SECONDS  # every file is read
+    assert start(hub) < REBUILD_SECONDS  # every file is read
     check(hub, channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import shutil
 import socket
 import threading
 import time
@@ -96,6 +97,13 @@ def resident(hub: HubProcess) -> int:
     status = Path(f"/proc/{hub.process.pid}/status").read_text()
     (line,) = (each for each in status.split("\n") if each.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Iterator[Path]:
+    """The events directory; it is large, and so is not left behind as pytest would."""
+    yield tmp_path / "events"
+    shutil.rmtree(tmp_path / "events")
 
 
 @pytest.fixture

@@ -289,7 +289,7 @@ class Store:
     def _dated(self, entry: Entry) -> Entry | None:
         """The row with its file's modification time, unless the file has gone on."""
         try:
-            stat = os.stat(self.directory / file_name(entry.name, entry.format))
+            stat = os.stat(f"{self.directory}/{file_name(entry.name, entry.format)}")
         except OSError:
             return None  # it is gone, or will be read again
         # If it has, the commit that is under way puts it on the list again.
