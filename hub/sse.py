@@ -36,18 +36,20 @@ def retry(milliseconds: int) -> bytes:
 def frames(rows: Iterable[Sequence[bytes]], only: bytes | None = None) -> bytes:
     """Frames for the rows of a TSV log; with `only`, for the events of that type.
 
-    Each has an `id:` line, an `event:` line unless its type is empty, and one
-    `data:` line for each line of its data.
+    Each has an `event:` line unless its type is empty, a `data:` line for each
+    line of its data, and last its `id:`. Last, because some clients keep an id
+    as soon as they have read it: of an event that breaks off in its data they
+    must not think that they had it.
     """
     if only is not None:
         rows = [row for row in rows if row[1] == only]
     return b"".join(
         [
-            b"id: %b\nevent: %b\ndata: %b\n\n"
-            % (identity, event, data.replace(_VT, _NEXT_DATA) if _VT in data else data)
+            b"event: %b\ndata: %b\nid: %b\n\n"
+            % (event, data.replace(_VT, _NEXT_DATA) if _VT in data else data, identity)
             if event
-            else b"id: %b\ndata: %b\n\n"
-            % (identity, data.replace(_VT, _NEXT_DATA) if _VT in data else data)
+            else b"data: %b\nid: %b\n\n"
+            % (data.replace(_VT, _NEXT_DATA) if _VT in data else data, identity)
             for identity, event, data in rows
         ]
     )

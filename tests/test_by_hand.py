@@ -39,7 +39,7 @@ async def test_subscribers_get_what_was_appended_by_hand(hub: Client, events: Pa
             await stream.content.readuntil(b":\n")
             _append(events, LINE, name)
             frame = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 10)
-        assert frame == b"id: 2020-01-01T00:00:00Z\nevent: note\ndata: by hand\n\n"
+        assert frame == b"event: note\ndata: by hand\nid: 2020-01-01T00:00:00Z\n\n"
 
 
 async def test_a_line_that_is_not_finished_is_not_shown(hub: Client, events: Path) -> None:

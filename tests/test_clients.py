@@ -182,13 +182,8 @@ def test_every_event_once_through_restarts(run_hub: RunHub, follow: Follow) -> N
 
 
 @pytest.mark.parametrize("mark", [b"half", b"half of it\n"])
-def test_an_event_that_is_cut_off_comes_again(
-    run_hub: RunHub, follow: Follow, mark: bytes, request: pytest.FixtureRequest
-) -> None:
+def test_an_event_that_is_cut_off_comes_again(run_hub: RunHub, follow: Follow, mark: bytes) -> None:
     """A client must not count an event as seen of which it has only a part."""
-    if "fetch-event-source" in request.node.name:
-        reason = "it keeps an id as soon as it reads it, and the hub sends it before the data"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     hub = run_hub(*FAST)
     for data in ("first", "half of it", "last"):
         post(hub, "a-channel", data)

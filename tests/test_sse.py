@@ -31,9 +31,9 @@ def in_every_way(stream: bytes) -> list[Message]:
 def test_frames_byte_for_byte() -> None:
     rows = [[b"1", b"type", b"data"], [b"2", b"", b""], [b"3", b"x", b"a\x0b\x0bb\x0b"]]
     assert frames(rows) == (
-        b"id: 1\nevent: type\ndata: data\n\n"
-        b"id: 2\ndata: \n\n"
-        b"id: 3\nevent: x\ndata: a\ndata: \ndata: b\ndata: \n\n"
+        b"event: type\ndata: data\nid: 1\n\n"
+        b"data: \nid: 2\n\n"
+        b"event: x\ndata: a\ndata: \ndata: b\ndata: \nid: 3\n\n"
     )
     assert frames([]) == b""
 

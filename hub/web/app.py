@@ -126,22 +126,31 @@ async def _answer(
         if request.method == "OPTIONS":
             return origins.preflight(request)
         return await handler(request)
-    except HubError as error:
-        response = answer_to(error)
-        code = error.code
-    except web.HTTPException as error:
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # the client has gone
+    except Exception as error:
+        if request.writer.output_size:
+            logger.error("%s %s broke off: %r", request.method, request.rel_url.raw_path, error)
+            raise ConnectionResetError(
+                "the answer has begun: there is no room for another"
+            ) from error
+        response, code = _answer_to(request, error)
+    hub.metrics.failed(code)
+    return response
+
+
+def _answer_to(request: web.Request, error: Exception) -> tuple[web.Response, str]:
+    """An error as an answer, and its code."""
+    if isinstance(error, HubError):
+        return answer_to(error), error.code
+    if isinstance(error, web.HTTPException):
         code = (error.reason or "error").lower().replace(" ", "_")
         response = answer(error.status, _explain(request, error), code)
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
-    except (ConnectionError, asyncio.CancelledError):
-        raise  # the client has gone
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
-        code = "internal"
-        response = answer(500, "the hub made a mistake; its log says more", code)
-    hub.metrics.failed(code)
-    return response
+        return response, code
+    logger.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=error)
+    return answer(500, "the hub made a mistake; its log says more", "internal"), "internal"
 
 
 def _explain(request: web.Request, error: web.HTTPException) -> str:

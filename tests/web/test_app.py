@@ -150,3 +150,22 @@ async def test_the_application_opens_and_closes_what_it_is_given(tmp_path: Path)
     again = web.AppRunner(make_app(Options(), FilesEngine(tmp_path / "events")))
     await again.setup()  # the lock is free
     await again.cleanup()
+
+
+async def test_an_error_in_the_middle_of_an_answer_ends_the_connection(
+    hub: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another answer behind its beginning would look like events."""
+    for number in range(3):
+        await post(hub, "/a-channel", f"event {number}")
+    monkeypatch.setattr(hub.app[HUB].subscriptions, "block", _fail)
+    answer = await exchange(
+        hub, b"GET /a-channel?since=start HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+    )
+    assert answer.status == 200
+    assert b"HTTP/1.1" not in answer.body
+    assert "broke off" in caplog.text
+
+
+async def _fail(*_: object) -> tuple[bytes, int]:
+    raise OSError("the disk is gone")

@@ -55,7 +55,7 @@ async def test_the_head_of_the_stream(three: Client) -> None:
         assert "Content-Length" not in stream.headers
         identity = await post(three, "/a-channel?event=type", "data")
         await stream.take(1)
-        frame = f"id: {identity}\nevent: type\ndata: data\n\n".encode()
+        frame = f"event: type\ndata: data\nid: {identity}\n\n".encode()
         assert stream.raw == b"retry: 2000\n:\n" + frame
 
 
@@ -115,7 +115,7 @@ async def test_an_unknown_id_starts_over_and_says_so(three: Client, cursor: str)
     async with subscribe(three, f"/a-channel?since={quote(cursor)}") as stream:
         assert stream.headers["Last-Event-ID"] == ""
         assert await stream.take(4) == [Message("hub-reset", "", ""), *MESSAGES]
-        frame = b"retry: 2000\n:\nevent: hub-reset\ndata: \n\nid: 1\n"
+        frame = b"retry: 2000\n:\nevent: hub-reset\ndata: \n\nevent: a\n"
         assert stream.raw.startswith(frame)
 
 
@@ -252,9 +252,9 @@ async def test_heartbeats_are_no_messages(start_hub: StartHub) -> None:
 async def test_http_1_0(three: Client) -> None:
     reader, writer = await asyncio.open_connection(three.host, three.port)
     writer.write(b"GET /a-channel?since=2 HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n")
-    answer = Answer(await asyncio.wait_for(reader.readuntil(b"three\n\n"), PATIENCE))
+    answer = Answer(await asyncio.wait_for(reader.readuntil(b"id: 3\n\n"), PATIENCE))
     assert (answer.version, answer.status) == ("HTTP/1.0", 200)
-    assert answer.body == b"retry: 2000\n:\nid: 3\ndata: three\n\n"
+    assert answer.body == b"retry: 2000\n:\ndata: three\nid: 3\n\n"
     assert "Transfer-Encoding" not in answer.headers
     writer.close()
 
@@ -281,7 +281,7 @@ async def test_a_hub_that_closes_ends_streams_between_events(three: Client) -> N
         await stream.take(3)
         three.app[HUB].subscriptions.close()
         assert await stream.rest() == []
-        assert stream.raw.endswith(b"data: three\n\n")
+        assert stream.raw.endswith(b"data: three\nid: 3\n\n")
         answer = await exchange(
             three, b"GET /a-channel HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
         )
