@@ -47,12 +47,23 @@ class Unsynced(Exception):
         self.cause = cause
 
 
+def _pwritev(fd: int, data: tuple[memoryview | bytes], at: int, flags: int) -> int:
+    try:
+        return os.pwritev(fd, data, at, flags)
+    except OSError as error:
+        if not flags or error.errno != errno.EOPNOTSUPP:
+            raise
+    written = os.pwritev(fd, data, at, 0)  # some sandboxes, as gVisor, know no flags
+    os.fdatasync(fd)
+    return written
+
+
 class Disk:
     """The operating system's calls, as one object so that tests can make the n-th one fail."""
 
     open = staticmethod(os.open)
     close = staticmethod(os.close)
-    pwritev = staticmethod(os.pwritev)
+    pwritev = staticmethod(_pwritev)
     pwrite = staticmethod(os.pwrite)
     pread = staticmethod(os.pread)
     lseek = staticmethod(os.lseek)

@@ -134,6 +134,24 @@ def test_a_failed_write_and_sync_in_one_call_counts_as_a_failed_sync(path: Path)
         append_one(FaultyDisk("pwritev", 1, errno.EIO), path, sync=False)
 
 
+def test_where_write_and_sync_are_not_one_call_they_are_two(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.pwritev, []
+
+    def pwritev(fd: int, data: Any, at: int, flags: int) -> int:
+        if flags:
+            raise OSError(errno.EOPNOTSUPP, "no flags here")
+        calls.append("write")
+        return real(fd, data, at)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: calls.append("sync"))
+    assert append_one(Disk(), path) == len(AFTER)
+    assert path.read_bytes() == AFTER
+    assert calls == ["write", "sync"]
+
+
 # Power cuts
 
 
