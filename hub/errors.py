@@ -13,7 +13,8 @@ status that belongs to a class is given in `hub.web.errors`.
     ├── Forbidden              a write from a web page of another origin
     ├── Busy                   the hub holds as much of requests as it may
     ├── Closing                the hub is shutting down
-    ├── LogUnavailable         the log takes no writes just now
+    ├── LogUnavailable         the log cannot be written, or read, just now
+    │   ├── ReadFailed         its file could not be read
     │   ├── DiskFull           no space is left; nothing was stored
     │   ├── WriteFailed        the write or its sync failed; nothing was stored
     │   └── LogDamaged         the file holds something that is not an event
@@ -93,9 +94,15 @@ class Closing(HubError):
 
 
 class LogUnavailable(HubError):
-    """The log takes no writes just now. Nothing of the request was stored."""
+    """The log cannot be used just now. Nothing of the request was stored."""
 
     code = "log_unavailable"
+
+
+class ReadFailed(LogUnavailable):
+    """The operating system refused to open or read the file."""
+
+    code = "read_failed"
 
 
 class DiskFull(LogUnavailable):

@@ -14,13 +14,17 @@ entry into the list of live ones nothing is awaited, so the seam has no gap.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from hub import sse
 from hub.engines.base import Committed, Engine
+from hub.errors import HubError
 from hub.formats import split_rows
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 64 * 1024
 """Bytes waiting in a transport above which a subscriber counts as behind."""
@@ -78,6 +82,8 @@ class Subscription:
                 end = subscriptions.end(self.name)
                 if self.place < end:
                     frames, self.place = await subscriptions.block(self, end)
+                    if self.transport.is_closing():
+                        return
                     if frames:
                         self.transport.write(frames)
                     continue
@@ -132,7 +138,10 @@ class Subscriptions:
     def start(self) -> None:
         """Begin to send heartbeats, and to look after what is followed."""
         loop = asyncio.get_running_loop()
-        self._tickers = [loop.create_task(self._beat()), loop.create_task(self._look())]
+        self._tickers = [
+            loop.create_task(self._every(self._heartbeat, self._beat)),
+            loop.create_task(self._every(LOOK_SECONDS, self._look)),
+        ]
 
     def close(self) -> None:
         """End every subscription; each `run` returns soon after."""
@@ -183,6 +192,8 @@ class Subscriptions:
             behind = []
             for each in members:
                 transport = each.transport
+                if transport.is_closing():
+                    continue  # its reader is gone, and its task soon will be
                 if frames is None or transport.get_write_buffer_size() > BACKLOG:
                     behind.append(each)
                 elif frames:
@@ -205,7 +216,7 @@ class Subscriptions:
                 self._blocks.popitem(last=False)
         try:
             return await asyncio.shield(found)
-        except OSError:
+        except HubError:
             self._blocks.pop(key, None)
             raise
 
@@ -227,20 +238,27 @@ class Subscriptions:
             if not groups:
                 del self._live[subscription.name]
 
-    async def _look(self) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for at, name in enumerate(tuple(self._live)):
-                await self._engine.look(name)
-                if at % SLICE == SLICE - 1:
-                    await asyncio.sleep(0)
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:  # one that fails must not end it for all
+                logger.exception("subscriptions: %s failed", work.__name__)
+
+    async def _look(self) -> None:
+        """Look whether somebody appended by hand to what is followed."""
+        for at, name in enumerate(tuple(self._live)):
+            await self._engine.look(name)
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
-        """Send every live subscriber a comment now and then, so that proxies keep it open."""
-        while True:
-            await asyncio.sleep(self._heartbeat)
-            for at, each in enumerate(tuple(self._open)):
-                if each.live and not each.transport.get_write_buffer_size():
-                    each.transport.write(sse.HEARTBEAT)
-                if at % SLICE == SLICE - 1:
-                    await asyncio.sleep(0)
+        """Send every live subscriber a comment, so that proxies keep it open."""
+        for at, each in enumerate(tuple(self._open)):
+            transport = each.transport
+            idle = each.live and not transport.is_closing()
+            if idle and not transport.get_write_buffer_size():
+                transport.write(sse.HEARTBEAT)
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)

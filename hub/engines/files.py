@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from aiofiles.os import wrap
 
 from hub.engines.base import Committed, LogState, Receipt, Selection, Window
+from hub.errors import ReadFailed
 from hub.formats import Batch
 from hub.options import Durability
 from hub.storage import search
@@ -91,6 +92,10 @@ class FilesEngine:
         except asyncio.CancelledError:
             reading.abandoned = True
             raise
+        except OSError as error:
+            raise ReadFailed(
+                f"log {name!r} could not be read: {error.strerror or error}"
+            ) from error
 
 
 class _Reading(Disk):

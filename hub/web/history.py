@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import AsyncIterator
 
 from aiohttp import ETag, web
 from aiohttp.web_response import ContentCoding
@@ -172,9 +173,21 @@ async def _stream(
     only: str | None,
 ) -> web.StreamResponse:
     """Events of one type, or as NDJSON documents, or to be compressed: in pieces."""
+    pieces = _pieces(hub, log, window, form, only)
+    # Before the headers are out, a file that cannot be read is still an answer.
+    first = b"" if request.method == "HEAD" else await anext(pieces, b"")
     await response.prepare(request)
     if request.method == "HEAD":
         return response
+    await response.write(first)
+    async for piece in pieces:
+        await response.write(piece)
+    return response
+
+
+async def _pieces(
+    hub: Context, log: LogState, window: Window, form: str, only: str | None
+) -> AsyncIterator[bytes]:
     event = None if only is None else only.encode()
     place = window.start
     revision = 0
@@ -191,5 +204,4 @@ async def _stream(
             else:
                 lines = b"".join([b"\t".join(row) + b"\n" for row in rows if row[1] == event])
         if lines:
-            await response.write(lines)
-    return response
+            yield lines

@@ -14,6 +14,8 @@ from pathlib import Path
 from aiofiles.os import wrap
 from aiohttp import web
 
+from hub.errors import ReadFailed
+
 PIECE = 512 * 1024
 """Bytes given to the kernel at once; then other work has its turn."""
 
@@ -31,10 +33,13 @@ async def send_file(
 ) -> None:
     """Send the headers, then the bytes from `start` to `end` of the file.
 
-    Cancelling is safe: the connection ends. Raises `ConnectionError` if the
-    client has gone.
+    Cancelling is safe: the connection ends. Raises `ReadFailed` before anything
+    is sent, `ConnectionError` if the client has gone.
     """
-    file = await _open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        file = await _open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ReadFailed(f"{path.name} could not be read: {error.strerror or error}") from error
     try:
         await response.prepare(request)
         transport = request.transport

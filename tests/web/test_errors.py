@@ -23,6 +23,7 @@ STATUSES = {
     "Busy": 503,
     "Closing": 503,
     "LogUnavailable": 503,
+    "ReadFailed": 503,
     "DiskFull": 507,
     "WriteFailed": 503,
     "LogDamaged": 503,

@@ -295,3 +295,14 @@ async def test_ids_that_no_header_carries(start_hub: StartHub, events: Path) -> 
     answer, body = await get(hub)
     assert (answer.status, body.count(b"\n")) == (200, 2)
     assert "Last-Event-ID" not in answer.headers
+
+
+async def test_a_file_that_is_gone_is_an_answer(
+    hub: Client, channel: bytes, events: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (events / "a-channel.tsv").unlink()
+    for path in ("/a-channel", "/a-channel?tail=1", "/a-channel?event=a"):
+        await refused(await hub.get(path), 503, "read_failed", "No such file")
+    answer = await hub.post("/a-channel", data=b"lost")
+    await refused(answer, 503, "write_failed", "No such file")
+    assert "Traceback" not in caplog.text
