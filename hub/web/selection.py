@@ -18,8 +18,7 @@ def cursor_of(request: web.Request) -> str | None:
         *(request.query.get(name) for name in _CURSORS),
     ):
         if value:
-            # A header may hold bytes that are not UTF-8: no id does.
-            return value.encode(errors="surrogateescape").decode(errors="replace")
+            return value
     return None
 
 
