@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import Field, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Options:
     )
     access_log: bool = _option(False, "Write one line of log for every request.")
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """The limits of one event."""
         return Limits(self.max_event_bytes, self.max_id_bytes, self.max_type_bytes)

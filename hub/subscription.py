@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import Protocol
 
 from hub import sse
@@ -32,8 +33,11 @@ BACKLOG = 64 * 1024
 LOOK_SECONDS = 1.0
 """Between two looks whether somebody appended by hand to a log that is followed."""
 
-SLICE = 256
-"""Subscribers that get a heartbeat before other work has its turn."""
+SLICE = 128
+"""Subscribers that are written to before other work has its turn."""
+
+GROUPS_HELD = 64
+"""Groups on their way to subscribers that are held in memory."""
 
 CACHED_BLOCKS = 16
 """Framed pieces of logs kept for subscribers that catch up side by side."""
@@ -123,6 +127,9 @@ class Subscriptions:
             tuple[str, bytes | None, int], asyncio.Future[tuple[bytes, int]]
         ] = OrderedDict()
         self._tickers: list[asyncio.Task[None]] = []
+        # Start, frames (None: from the file) and the subscribers that have yet to get them.
+        self._sending: deque[tuple[int, bytes | None, Iterator[Subscription]]] = deque()
+        self._sender: asyncio.Task[None] | None = None
         self.closing = False
         self.live_count = 0
         engine.on_commit.append(self.publish)
@@ -187,20 +194,43 @@ class Subscriptions:
         if not groups:
             return
         rows = None if commit.lines is None else split_rows(commit.lines)
-        for only, members in tuple(groups.items()):
-            frames = None if rows is None else sse.frames(rows, only)
-            behind = []
-            for each in members:
-                transport = each.transport
-                if transport.is_closing():
-                    continue  # its reader is gone, and its task soon will be
-                if frames is None or transport.get_write_buffer_size() > BACKLOG:
-                    behind.append(each)
-                elif frames:
-                    transport.write(frames)
-            for each in behind:
-                self._unlive(each)
-                each.fall_behind(commit.start)
+        for only, members in groups.items():
+            # With many groups on their way, reading the file costs less than holding them.
+            held = len(self._sending) < GROUPS_HELD
+            frames = sse.frames(rows, only) if held and rows is not None else None
+            if frames is None or frames:
+                self._sending.append((commit.start, frames, iter(tuple(members))))
+        if self._sender is None and not self._send_some():
+            self._sender = asyncio.get_running_loop().create_task(self._send_rest())
+
+    def _send_some(self) -> bool:
+        """Write to the next `SLICE` subscribers; return whether nothing is left to send."""
+        left = SLICE
+        while self._sending:
+            start, frames, members = self._sending[0]
+            for each in islice(members, left):
+                left -= 1
+                # One that has entered since is behind these events, and must not get them twice.
+                if each.place > start or not each.live or each.transport.is_closing():
+                    continue
+                if frames is None or each.transport.get_write_buffer_size() > BACKLOG:
+                    self._unlive(each)
+                    each.fall_behind(start)
+                else:
+                    each.transport.write(frames)
+            if not left:
+                return False
+            self._sending.popleft()
+        return True
+
+    async def _send_rest(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                if self._send_some():
+                    return
+        finally:
+            self._sender = None
 
     async def block(self, subscription: Subscription, end: int) -> tuple[bytes, int]:
         """The next frames for a subscriber that is behind, and the place after them.

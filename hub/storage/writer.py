@@ -124,7 +124,6 @@ class Writer:
         self._sync_interval = sync_interval
         self._committed = committed
         self._clock = clock
-        self._write_in_thread = wrap(self._write)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsynced: set[Log] = set()
@@ -226,7 +225,7 @@ class Writer:
             order = structs.replace(log.order)
             entries = [give_ids(order, each.batch, self._clock) for each in group]
             try:
-                end, lines = await self._write_in_thread(log, entries, executor=self._threads)
+                end, lines = await self._write_in_thread(log, entries)
                 break
             except FileChanged as change:
                 await self._take_in(log, change.size)
@@ -255,6 +254,24 @@ class Writer:
             if self._syncing is None:
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_regularly())
         return start
+
+    def _write_in_thread(
+        self, log: Log, entries: list[Entry]
+    ) -> asyncio.Future[tuple[int, bytes | None]]:
+        """Without the two chained futures of `run_in_executor`: this is on the way of each post."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[tuple[int, bytes | None]] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result = self._write(log, entries)
+            except BaseException as error:
+                loop.call_soon_threadsafe(done.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(done.set_result, result)
+
+        self._threads.submit(work)
+        return done
 
     def _write(self, log: Log, entries: list[Entry]) -> tuple[int, bytes | None]:
         """On a thread: write a group and make it durable."""

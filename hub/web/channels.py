@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote_to_bytes
+from collections.abc import Awaitable
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
 from hub import sse
 from hub.batch import BatchReader, NdjsonReader, TsvReader
-from hub.errors import InvalidEvent, InvalidRequest
-from hub.event import check_channel_name, check_id, check_size, check_type
+from hub.errors import InvalidRequest
+from hub.event import Limits, check_channel_name, check_id, check_size, check_type
 from hub.formats import Batch, data_column
 from hub.options import Options
 from hub.web import bodies, events, history
 from hub.web.bodies import Room
 from hub.web.context import HUB, Context
+from hub.web.created import created
 
-_CREATED_HEADERS = {"Content-Type": "text/plain; charset=utf-8"}
+TARGETS = 4096
+"""Channels and types whose names are not looked at again at each post."""
 
 
-async def post(request: web.Request) -> web.Response:
+class Target(msgspec.Struct, frozen=True):
+    """What the URL and the `Content-Type` of a post say."""
+
+    name: str
+    media_type: str
+    event_id: str
+    event_type: str
+
+
+async def post(request: web.Request) -> web.StreamResponse:
     """Write one event, or with a TSV or NDJSON body a batch."""
     hub = request.app[HUB]
-    name = check_channel_name(request.match_info["channel"])
-    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type == "text/tab-separated-values":
-        if request.query.get("id") or request.query.get("event"):
+    limits = hub.options.limits
+    query = request.rel_url.raw_query_string
+    # The same few targets come again and again, unless each has an id of its own.
+    read = _read_target if "id=" in query else _known_target
+    name, content_type = request.match_info["channel"], request.headers.get("Content-Type", "")
+    target = read(name, query, content_type, limits)
+    if target.media_type == "text/tab-separated-values":
+        if target.event_id or target.event_type:
             raise InvalidRequest(
                 "'id' and 'event' do not go with a TSV batch: its lines have their own"
             )
-        return await _post_batch(request, hub, name, TsvReader(hub.options.limits))
-    options = hub.options
-    event_id = event_type = ""
-    if request.query_string:
-        event_id = check_id(_parameter(request, "id"), options.max_id_bytes)
-        event_type = check_type(_parameter(request, "event"), options.max_type_bytes)
-    if media_type == "application/x-ndjson":
-        reader = NdjsonReader(options.limits, event_type, event_id)
-        return await _post_batch(request, hub, name, reader)
+        return await _post_batch(request, hub, target.name, TsvReader(limits))
+    if target.media_type == "application/x-ndjson":
+        reader = NdjsonReader(limits, target.event_type, target.event_id)
+        return await _post_batch(request, hub, target.name, reader)
     with hub.bodies.room() as room:
-        column = await _read_column(request, room, options)
-        batch = Batch.of_one(event_id, event_type, column)
-        receipt = await hub.engine.append(name, batch)
-    return web.Response(status=201, body=receipt.first_id.encode(), headers=_CREATED_HEADERS)
+        column = await _read_column(request, room, hub.options)
+        batch = Batch.of_one(target.event_id, target.event_type, column)
+        receipt = await hub.engine.append(target.name, batch)
+    return created(request, receipt.first_id)
 
 
-async def get(request: web.Request) -> web.StreamResponse:
+def _read_target(name: str, query: str, content_type: str, limits: Limits) -> Target:
+    # What is not UTF-8 stays to be noticed. Of several, the first counts.
+    fields = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    parameters = dict(reversed(fields))
+    return Target(
+        check_channel_name(name),
+        content_type.partition(";")[0].strip().lower(),
+        check_id(parameters.get("id", ""), limits.id_bytes),
+        check_type(parameters.get("event", ""), limits.type_bytes),
+    )
+
+
+_known_target = lru_cache(maxsize=TARGETS)(_read_target)
+
+
+def get(request: web.Request) -> Awaitable[web.StreamResponse]:
     """History, or with `Accept: text/event-stream` a subscription."""
     name = check_channel_name(request.match_info["channel"])
     if request.method == "GET" and sse.CONTENT_TYPE in request.headers.get("Accept", ""):
-        return await events.subscribe(request, name)
-    return await history.read(request, name)
+        return events.subscribe(request, name)
+    return history.read(request, name)
 
 
 async def _post_batch(
@@ -71,16 +98,6 @@ async def _post_batch(
 def _batch_answer(status: int, count: int, first: str | None, last: str | None) -> web.Response:
     body = msgspec.json.encode({"count": count, "first": first, "last": last}) + b"\n"
     return web.Response(status=status, body=body, content_type="application/json")
-
-
-def _parameter(request: web.Request, name: str) -> str:
-    value = request.query.get(name, "")
-    if "\ufffd" in value:  # the character itself, or what stands for bytes that are not UTF-8
-        try:
-            unquote_to_bytes(request.rel_url.raw_query_string).decode()
-        except UnicodeDecodeError:
-            raise InvalidEvent(f"the parameter {name!r} is not UTF-8") from None
-    return value
 
 
 async def _read_column(request: web.Request, room: Room, options: Options) -> bytes:

@@ -48,6 +48,7 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
     writer = await response.prepare(request)
     head = sse.retry(hub.options.retry) + sse.HEARTBEAT
     await response.write(head + sse.RESET if resumed_from == "" else head)
+    response.headers.clear()  # sent: not to be held for as long as the subscription lasts
     transport = request.transport
     if writer is not None and transport is not None:
         subscription = hub.subscriptions.add(
