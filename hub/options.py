@@ -86,6 +86,16 @@ class Options:
         """The limits of one event."""
         return Limits(self.max_event_bytes, self.max_id_bytes, self.max_type_bytes)
 
+    @cached_property
+    def event_body(self) -> tuple[int, int]:
+        """Bytes that the body of a single event may have, and the limit that a client is told.
+
+        The line break behind the data does not count.
+        """
+        if self.max_event_bytes < self.max_request_bytes:
+            return self.max_event_bytes + len("\r\n"), self.max_event_bytes
+        return self.max_request_bytes, self.max_request_bytes
+
 
 def fault_of(option: Field[Any], value: Any) -> str | None:
     """Why an option cannot have a value, or None if it can."""

@@ -65,12 +65,16 @@ class Room:
         self._taken = 0
 
 
-async def read(request: web.Request, room: Room, most: int, limit: int) -> bytes:
-    """The whole body, decoded; raises what `pieces` raises."""
+def is_small(request: web.Request, most: int) -> bool:
+    """Whether a body has its length in a header, of at most `most` bytes, and is not counted."""
     length = request.content_length
-    if length is None or length > SMALL or "Content-Encoding" in request.headers:
-        return b"".join([piece async for piece in pieces(request, room, most, limit)])
-    _check_size(length, most, limit)
+    if length is None or length > SMALL or length > most:
+        return False
+    return "Content-Encoding" not in request.headers
+
+
+async def read_small(request: web.Request) -> bytes:
+    """A small body; raises `InvalidRequest` if it breaks off."""
     try:
         return await request.read()
     except web.RequestPayloadError:

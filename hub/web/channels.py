@@ -11,12 +11,11 @@ from aiohttp import web
 
 from hub import sse
 from hub.batch import BatchReader, NdjsonReader, TsvReader
+from hub.engines.base import Receipt
 from hub.errors import InvalidRequest
 from hub.event import Limits, check_channel_name, check_id, check_size, check_type
 from hub.formats import Batch, data_column
-from hub.options import Options
 from hub.web import bodies, events, history
-from hub.web.bodies import Room
 from hub.web.context import HUB, Context
 from hub.web.created import created
 
@@ -51,10 +50,14 @@ async def post(request: web.Request) -> web.StreamResponse:
     if target.media_type == "application/x-ndjson":
         reader = NdjsonReader(limits, target.event_type, target.event_id)
         return await _post_batch(request, hub, target.name, reader)
-    with hub.bodies.room() as room:
-        column = await _read_column(request, room, hub.options)
-        batch = Batch.of_one(target.event_id, target.event_type, column)
-        receipt = await hub.engine.append(target.name, batch)
+    most, limit = hub.options.event_body
+    if bodies.is_small(request, most):
+        body = await bodies.read_small(request)
+        receipt = await _append(hub, target, body)
+    else:
+        with hub.bodies.room() as room:
+            body = b"".join([each async for each in bodies.pieces(request, room, most, limit)])
+            receipt = await _append(hub, target, body)
     return created(request, receipt.first_id)
 
 
@@ -100,12 +103,9 @@ def _batch_answer(status: int, count: int, first: str | None, last: str | None) 
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-async def _read_column(request: web.Request, room: Room, options: Options) -> bytes:
-    """The data column for the body of a single event; the line break behind it does not count."""
-    limit = options.max_event_bytes
-    most = limit + len(b"\r\n")
-    if most > options.max_request_bytes:
-        most = limit = options.max_request_bytes
-    column = data_column(await bodies.read(request, room, most, limit))
-    check_size(len(column), limit)
-    return column
+def _append(hub: Context, target: Target, body: bytes) -> Awaitable[Receipt]:
+    """Commit one event; the line break behind its data does not count."""
+    column = data_column(body)
+    check_size(len(column), hub.options.max_event_bytes)
+    batch = Batch.of_one(target.event_id, target.event_type, column)
+    return hub.engine.append(target.name, batch)
