@@ -13,8 +13,8 @@ from typing import Protocol
 
 from hub.formats import Batch
 from hub.storage.group import Receipt
+from hub.storage.log import Committed
 from hub.storage.search import Selection, Window
-from hub.storage.writer import Committed
 
 __all__ = ["Committed", "Engine", "LogState", "Receipt", "Selection", "Window"]
 

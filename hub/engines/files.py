@@ -22,9 +22,9 @@ from hub.errors import ReadFailed
 from hub.formats import Batch
 from hub.options import Durability
 from hub.storage import search
+from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.store import Store
-from hub.storage.writer import Log
 
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""

@@ -105,6 +105,11 @@ def open_for_append(disk: Disk, path: Path, *, new: bool = False, sync: bool = F
     return fd
 
 
+def is_removed(disk: Disk, fd: int) -> bool:
+    """Whether an open file has no name any more: what is written to it would be lost."""
+    return disk.fstat(fd).st_nlink == 0
+
+
 def sync_directory(disk: Disk, path: Path) -> None:
     """Put a directory's entries on disk."""
     with opened(disk, path, os.O_RDONLY | os.O_DIRECTORY) as fd:

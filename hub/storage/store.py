@@ -27,9 +27,10 @@ from hub.options import Durability
 from hub.storage import logfile, search
 from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index
+from hub.storage.log import Committed, Log
 from hub.storage.logfile import Disk, Unsynced
 from hub.storage.recovery import Scan, scan
-from hub.storage.writer import Committed, Log, Writer
+from hub.storage.writer import Writer
 
 HUB_DIRECTORY = ".hub"
 """Below the events directory: what is not a log."""

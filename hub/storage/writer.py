@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from aiofiles.os import wrap
-from msgspec import Struct, structs
+from msgspec import structs
 
 from hub.errors import Closing, DiskFull, HubError, LogDamaged, LogUnavailable, WriteFailed
 from hub.event import IdOrder, file_name
-from hub.formats import TSV, Batch
+from hub.formats import Batch
 from hub.options import Durability
 from hub.storage import logfile
+from hub.storage.files import OpenFiles
 from hub.storage.group import (
     GROUP_BYTES,
     Entry,
@@ -35,11 +36,9 @@ from hub.storage.group import (
     pieces_of,
     size_of,
 )
+from hub.storage.log import Committed, Log, Pending
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
-
-FILE_SECONDS = 1.0
-"""How long a file stays open under load: one that was removed meanwhile is then noticed."""
 
 THREADS = 16
 """Syncs that can be under way at once, each of another log."""
@@ -49,60 +48,6 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-
-class Log:
-    """What is known of one log. Only its writer task changes it."""
-
-    __slots__ = (
-        "damage",
-        "fd",
-        "format",
-        "last_id",
-        "length",
-        "made",
-        "name",
-        "order",
-        "pending",
-        "synced",
-        "unsound",
-        "version",
-    )
-
-    def __init__(self, name: str, form: str = TSV) -> None:
-        self.name = name
-        self.format = form
-        self.length = 0  # bytes that readers may see
-        self.version = 0  # events in them
-        self.last_id = ""
-        self.order = IdOrder()  # of its ids
-        self.made = False  # its file exists
-        self.synced = 0  # bytes known to be on disk
-        self.unsound = False  # a sync failed: to be reopened before the next write
-        self.damage: str | None = None
-        self.fd: int | None = None  # open while its writer task runs
-        self.pending: list[Pending] | None = None  # None: no writer task
-
-
-class Pending(Struct):
-    """A batch that waits for the disk."""
-
-    batch: Batch
-    done: asyncio.Future[Receipt]
-
-
-class Committed(Struct, frozen=True):
-    """A group that has become visible: bytes `start` to `end` of the log.
-
-    `lines` are those bytes, or None when there are too many to hold.
-    """
-
-    log: Log
-    start: int
-    end: int
-    count: int
-    lines: bytes | None
-    seconds: float  # from the start of the write to its end
 
 
 class Writer:
@@ -119,6 +64,7 @@ class Writer:
     ) -> None:
         self._directory = directory
         self._disk = disk
+        self._files = OpenFiles(disk)
         self._durability = durability
         self._sync = durability is Durability.ALWAYS
         self._sync_interval = sync_interval
@@ -188,19 +134,17 @@ class Writer:
             await self._drain(log)
 
     def _make(self, log: Log) -> None:
-        log.fd = logfile.open_for_append(self._disk, self.path(log), new=True, sync=self._sync)
+        self._files.make(log, self.path(log), sync=self._sync)
         log.made = True
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
-        loop = asyncio.get_running_loop()
-        look_again = loop.time() + FILE_SECONDS
+        begins = True
         while log.pending:
             group, log.pending = log.pending, []
-            if loop.time() > look_again:
-                self._close(log)
-                look_again = loop.time() + FILE_SECONDS
             try:
+                self._files.renew(log, begins=begins)
+                begins = False
                 await self._commit(log, group)
             except HubError as error:
                 self._fail(log, group, error)
@@ -208,7 +152,7 @@ class Writer:
                 log.unsound = True  # nobody knows what was written: cut back first
                 logger.exception("log %s: a write broke off", log.name)
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
-        self._close(log)
+        self._files.keep(log)
         log.pending = None
 
     def _fail(self, log: Log, group: list[Pending], error: HubError) -> None:
@@ -280,9 +224,8 @@ class Writer:
             self._make(log)
         if log.unsound:
             self._reopen(log)
-        if log.fd is None:
-            log.fd = logfile.open_for_append(self._disk, path)
-        disk, fd, good, sync = self._disk, log.fd, log.length, self._sync
+        fd = self._files.get(log, path)
+        disk, good, sync = self._disk, log.length, self._sync
         if size_of(entries) > GROUP_BYTES:
             return logfile.append_group(disk, fd, path, good, pieces_of(entries), sync=sync), None
         lines = lines_of(entries)
@@ -291,16 +234,11 @@ class Writer:
         return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
 
     def _reopen(self, log: Log) -> None:
-        self._close(log)
+        self._files.close(log)
         logfile.reopen(self._disk, self.path(log), log.synced, log.length)
         log.synced = log.length
         log.unsound = False
         logger.warning("log %s: reopened and verified, it takes writes again", log.name)
-
-    def _close(self, log: Log) -> None:
-        if log.fd is not None:
-            logfile.close(self._disk, log.fd)
-            log.fd = None
 
     async def _take_in(self, log: Log, size: int) -> None:
         """Make events of lines that somebody appended by hand while the hub was running."""
@@ -387,4 +325,5 @@ class Writer:
         for log in self._unsynced:
             logger.error("log %s: what was written last may not be on disk", log.name)
         self._unsynced.clear()
+        self._files.close_idle()
         self._threads.shutdown()

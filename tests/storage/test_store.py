@@ -25,9 +25,9 @@ from hub.event import IdOrder, Limits, id_at
 from hub.formats import Batch
 from hub.options import Durability
 from hub.storage import store as store_module
+from hub.storage.log import Committed
 from hub.storage.logfile import Disk
 from hub.storage.store import Store
-from hub.storage.writer import Committed
 from tests.storage.disks import FaultyDisk
 
 BASE = 1_800_000_000_000_000
