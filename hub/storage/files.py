@@ -16,7 +16,7 @@ from hub.storage.logfile import Disk
 SECONDS = 1.0
 """How long a file stays open, about: one that was removed meanwhile is then noticed."""
 
-KEPT = 256
+KEPT = 64
 """Files that stay open while nothing is written to them."""
 
 

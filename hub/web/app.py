@@ -46,11 +46,11 @@ def make_app(options: Options, engine: Engine) -> web.Application:
     app[HUB] = hub
     bounded = _boundary(hub, origins)
     for method, path, door in (
+        ("GET", "/{channel}", channels.get),  # first: aiohttp tries them in this order
+        ("POST", "/{channel}", channels.post),
         ("GET", "/", operations.welcome),
         ("GET", "/health", operations.health),
         ("GET", "/metrics", operations.metrics),
-        ("GET", "/{channel}", channels.get),
-        ("POST", "/{channel}", channels.post),
         ("*", "/{path:.*}", _elsewhere),
     ):
         app.router.add_route(method, path, bounded(door), expect_handler=_go_on)
