@@ -38,7 +38,7 @@ def make_app(options: Options, engine: Engine) -> web.Application:
         Metrics(engine, subscriptions),
         Bodies(options.max_held_bytes),
     )
-    origins = Origins(options.cors)
+    origins = Origins(options.cors, options.host)
     app = web.Application(
         client_max_size=options.max_request_bytes,
         handler_args={"auto_decompress": False},  # `bodies` notices when one breaks off

@@ -7,6 +7,8 @@ when it is a "simple" POST, so the origin of every write is checked here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -25,10 +27,17 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Origins:
-    """The origins that are allowed."""
+    """The origins that are allowed: those given, and the hub's own pages.
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    `host` is the address that the hub listens on. If that is this machine
+    alone, its own pages have this machine's names: another name that leads
+    here may be somebody else's, pointed here to be taken for ours (DNS
+    rebinding). Behind a proxy, the name that browsers see has to be given.
+    """
+
+    def __init__(self, allowed: Iterable[str], host: str) -> None:
         self._allowed = frozenset(each.rstrip("/").lower() for each in allowed)
+        self._local_only = _is_local(host)
 
     def allows(self, origin: str) -> bool:
         """Whether pages of this origin may read and write."""
@@ -38,12 +47,21 @@ class Origins:
         """Raise `Forbidden` if a page of this origin must not make this request."""
         if request.method in _READS or self.allows(origin):
             return
-        if origin.partition("://")[2].lower() == request.headers.get("Host", "").lower():
-            return  # the hub's own page
+        if self._is_own(origin, request.headers.get("Host", "")):
+            return
         raise Forbidden(
             f"pages of {origin} may not write here: allow it with --cors {origin}, "
             "or in the environment as HUB_CORS"
         )
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        try:
+            here = urlsplit(origin)
+        except ValueError:  # brackets that are no IPv6 address
+            return False
+        if here.netloc.lower() != host.lower():
+            return False
+        return not self._local_only or _is_local(here.hostname or "")
 
     def mark(self, headers: CIMultiDict[str], origin: str) -> None:
         """Let pages of an allowed origin read an answer."""
@@ -65,3 +83,13 @@ class Origins:
         if not self.allows(request.headers.get("Origin", "")):
             headers = {"Allow": _METHODS}
         return web.Response(status=204, headers=headers)
+
+
+def _is_local(host: str) -> bool:
+    """Whether a name or an address is that of this machine, whoever asks."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -11,7 +11,7 @@ from hub.web.created import CONTENT_TYPE, Created, created
 from tests.conftest import Client
 from tests.web.wire import exchange
 
-POST = b"POST /a-channel?id=7 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n%b\r\nx"
+POST = b"POST /a-channel?id=7 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n%b\r\nx"
 LAST = b"GET /nothing/here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -32,7 +32,7 @@ async def test_it_says_what_aiohttp_would_have_said(
     assert ours.split(b"\r\n\r\n")[1].startswith(b"7HTTP/1.1 404")  # the connection goes on
 
 
-@pytest.mark.parametrize("header", [b"Connection: close\r\n", b"Origin: http://x\r\n"])
+@pytest.mark.parametrize("header", [b"Connection: close\r\n", b"Origin: http://localhost\r\n"])
 async def test_whatever_is_special_is_left_to_aiohttp(hub: Client, header: bytes) -> None:
     closes = header.startswith(b"Connection")
     answer = await exchange(hub, POST % header + (b"" if closes else LAST))

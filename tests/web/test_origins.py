@@ -23,14 +23,14 @@ async def open_hub(start_hub: StartHub) -> Client:
 
 
 def test_allowed_origins() -> None:
-    origins = Origins([f"{PAGE}/", "HTTP://Localhost:3000"])
+    origins = Origins([f"{PAGE}/", "HTTP://Localhost:3000"], "127.0.0.1")
     for each in (PAGE, PAGE.upper(), "http://localhost:3000"):
         assert origins.allows(each)
     for each in (*NEVER, OTHER, "http://localhost"):
         assert not origins.allows(each)
-    assert Origins([ANY]).allows(OTHER)
-    assert Origins([ANY]).allows("null")
-    assert not Origins([]).allows(PAGE)
+    assert Origins([ANY], "127.0.0.1").allows(OTHER)
+    assert Origins([ANY], "127.0.0.1").allows("null")
+    assert not Origins([], "127.0.0.1").allows(PAGE)
 
 
 @pytest.mark.parametrize("origin", [*NEVER, OTHER])
@@ -141,3 +141,29 @@ async def test_a_preflight_of_another_page(open_hub: Client) -> None:
     answer = await open_hub.options("/a-channel", headers=headers)
     assert answer.status == 204
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "name", "own"),
+    [
+        ("127.0.0.1", "localhost:9000", True),
+        ("127.0.0.1", "127.0.0.1:9000", True),
+        ("localhost", "app.localhost", True),
+        ("::1", "[::1]:9000", True),
+        ("127.0.0.1", "rebound.example:9000", False),
+        ("127.0.0.1", "192.0.2.7:9000", False),
+        ("0.0.0.0", "hub.example:9000", True),
+        ("192.0.2.7", "192.0.2.7:9000", True),
+    ],
+)
+async def test_a_name_that_was_pointed_here_is_not_the_hubs_own(
+    start_hub: StartHub, listens_on: str, name: str, own: bool
+) -> None:
+    hub = await start_hub(host=listens_on)
+    headers = {"Host": name, "Origin": f"http://{name}"}
+    answer = await hub.post("/a-channel", data=b"data", headers=headers)
+    assert answer.status == (201 if own else 403)
+    headers["Origin"] = "http://[nonsense"
+    assert (await hub.post("/a-channel", data=b"data", headers=headers)).status == 403
+    headers["Origin"] = f"http://x{name}"
+    assert (await hub.post("/a-channel", data=b"data", headers=headers)).status == 403
