@@ -7,12 +7,14 @@ What is held is the encoded batch and the piece of a line that is still open.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from hub.errors import InvalidEvent
 from hub.event import IdOrder, Limits
 from hub.formats import LINE_BREAK, Batch, check_json_line, check_rows
 
 
-class BatchReader:
+class BatchReader(ABC):
     """Turns bytes into a batch: `feed` any number of pieces, then `finish`.
 
     A bad line, or one over a limit, raises `InvalidEvent` with its number,
@@ -59,9 +61,9 @@ class BatchReader:
             raise InvalidEvent(error.reason, self._lines + (error.line or 0)) from None
         self._lines += lines
 
+    @abstractmethod
     def _read(self, chunk: bytes) -> int:
         """Add a chunk of whole lines to the batch; return how many lines it had."""
-        raise NotImplementedError
 
     def _add(self, chunk: bytes, ids: list[bytes], blank: int) -> None:
         batch = self._batch

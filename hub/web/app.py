@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from aiohttp import HttpVersion11, web
@@ -69,7 +69,7 @@ def make_app(options: Options, engine: Engine) -> web.Application:
     return app
 
 
-async def _life(app: web.Application):  # type: ignore[no-untyped-def]
+async def _life(app: web.Application) -> AsyncIterator[None]:
     hub = app[HUB]
     await hub.engine.open()
     hub.subscriptions.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from hub.engines.base import Committed, Engine
@@ -43,8 +45,8 @@ class Metrics:
         )
         engine.on_commit.append(self.committed)
 
-    def _gauge(self, name: str, text: str, value: object) -> None:
-        Gauge(name, text, registry=self._registry).set_function(value)  # type: ignore[arg-type]
+    def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        Gauge(name, text, registry=self._registry).set_function(value)
 
     def committed(self, commit: Committed) -> None:
         """Count a group."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
@@ -19,9 +20,9 @@ logger = logging.getLogger(__name__)
 class Runner(web.AppRunner):
     """An `AppRunner` whose handlers are cancelled when their client goes."""
 
-    def __init__(self, app: web.Application, **settings: object) -> None:
+    def __init__(self, app: web.Application, **settings: Any) -> None:
         # Cancelling ends a subscription, whose handler would never look by itself.
-        super().__init__(app, **{"handler_cancellation": True, **settings})  # type: ignore[arg-type]
+        super().__init__(app, **{"handler_cancellation": True, **settings})
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
