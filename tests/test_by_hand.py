@@ -42,6 +42,18 @@ async def test_subscribers_get_what_was_appended_by_hand(hub: Client, events: Pa
         assert frame == b"event: note\ndata: by hand\nid: 2020-01-01T00:00:00Z\n\n"
 
 
+async def test_a_subscription_knows_at_once_what_was_appended_by_hand(
+    hub: Client, events: Path
+) -> None:
+    await hub.post("/a-channel?id=1", data=b"by curl")
+    _append(events, LINE)
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": "2020-01-01T00:00:00Z"}
+    async with hub.get("/a-channel", headers=headers) as stream:
+        assert stream.headers["Last-Event-ID"] == "2020-01-01T00:00:00Z"  # else: a reset
+        await hub.post("/a-channel?id=2", data=b"new")
+        assert (await stream.content.readuntil(b"\n\n")).endswith(b"data: new\nid: 2\n\n")
+
+
 async def test_a_line_that_is_not_finished_is_not_shown(hub: Client, events: Path) -> None:
     await hub.post("/a-channel", data=b"by curl")
     before = await (await hub.get("/a-channel")).text()

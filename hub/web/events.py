@@ -37,10 +37,11 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
     for parameter in ("until", "limit"):
         if parameter in request.query:
             raise InvalidRequest(f"{parameter!r} does not go with a subscription: it has no end")
+    place, resumed_from = await _begin(request, hub, name)
+    # Only now: while the place was looked for, others may have come.
     full = len(hub.subscriptions) >= hub.options.max_subscriptions
     if full or hub.subscriptions.closing:
         return await _turn_away(request, hub)
-    place, resumed_from = await _begin(request, hub, name)
     response = EventStream(headers=_HEADERS)
     response.force_close()
     if resumed_from is not None and fits_header(resumed_from):
@@ -60,6 +61,7 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
 
 async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, str | None]:
     """The place to begin at and the id before it; that is empty if the cursor is unknown."""
+    await hub.engine.look(name)
     log = hub.engine.find(name)
     cursor = cursor_of(request)
     tail = number_of(request, "tail")

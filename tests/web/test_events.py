@@ -276,6 +276,18 @@ async def test_a_full_hub_says_when_to_come_back(start_hub: StartHub) -> None:
             assert stream.raw == b"retry: 2000\n:\n"
 
 
+async def test_many_at_once_do_not_pass_the_limit(start_hub: StartHub) -> None:
+    hub = await start_hub(max_subscriptions=3)
+    identity = await post(hub, "/a-channel")
+    headers = {**SSE, "Last-Event-ID": identity}  # its place is looked for on a thread
+    answers = await asyncio.gather(*(hub.get("/a-channel", headers=headers) for _ in range(12)))
+    heads = [await answer.content.readuntil(b":\n") for answer in answers]
+    assert heads.count(b"retry: 2000\n:\n") == 3
+    assert len(hub.app[HUB].subscriptions) == 3
+    for answer in answers:
+        answer.close()
+
+
 async def test_a_hub_that_closes_ends_streams_between_events(three: Client) -> None:
     async with subscribe(three, "/a-channel?since=start") as stream:
         await stream.take(3)
