@@ -22,6 +22,9 @@ from hub.web.created import created
 TARGETS = 4096
 """Channels and types whose names are not looked at again at each post."""
 
+TARGET_LENGTH = 256
+"""Characters of a URL's query and a `Content-Type` that are worth remembering."""
+
 
 class Target(msgspec.Struct, frozen=True):
     """What the URL and the `Content-Type` of a post say."""
@@ -37,9 +40,10 @@ async def post(request: web.Request) -> web.StreamResponse:
     hub = request.app[HUB]
     limits = hub.options.limits
     query = request.rel_url.raw_query_string
-    # The same few targets come again and again, unless each has an id of its own.
-    read = _read_target if "id=" in query else _known_target
     name, content_type = request.match_info["channel"], request.headers.get("Content-Type", "")
+    # The same few targets come again and again, unless each has an id of its own.
+    usual = "id=" not in query and len(query) + len(content_type) <= TARGET_LENGTH
+    read = _known_target if usual else _read_target
     target = read(name, query, content_type, limits)
     if target.media_type == "text/tab-separated-values":
         if target.event_id or target.event_type:

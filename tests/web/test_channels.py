@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hub.event import Event, time_of
 from hub.formats import encode_line
+from hub.web.channels import _known_target
 from tests import examples
 from tests.conftest import Client, StartHub
 from tests.web.wire import NDJSON, TSV, post, post_batch, refused, rows, serving
@@ -267,3 +268,13 @@ async def test_a_tsv_batch_has_its_own_ids_and_types(hub: Client) -> None:
     for query in ("id=7", "event=type"):
         answer = await hub.post(f"/a-channel?{query}", data=b"7\t\ta\n", headers=TSV)
         await refused(answer, 400, "invalid_request", "'id' and 'event'")
+
+
+async def test_what_is_remembered_of_targets_is_bounded(hub: Client) -> None:
+    before = _known_target.cache_info().currsize
+    await post(hub, "/a-channel?event=short")
+    await post(hub, "/a-channel?event=short")
+    assert _known_target.cache_info().currsize == before + 1
+    await post(hub, f"/a-channel?event=long&padding={'x' * 2000}")
+    await post(hub, "/a-channel?id=7&event=unique")
+    assert _known_target.cache_info().currsize == before + 1
