@@ -15,7 +15,6 @@ from hub.engines.files import FilesEngine
 from hub.errors import StartupError
 from hub.options import Options
 from hub.web.app import make_app
-from hub.web.context import HUB
 from hub.web.runner import Runner
 
 SHUTDOWN_SECONDS = 1.0
@@ -57,7 +56,6 @@ async def _serve(options: Options) -> None:
         await stop.wait()
         logger.info("shutting down")
     finally:
-        app[HUB].subscriptions.close()
         await runner.cleanup()
     logger.info("stopped")
 

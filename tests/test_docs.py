@@ -9,6 +9,7 @@ a comment with a file name becomes that file.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import subprocess
 import time
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from hub import __version__
+from hub import __version__, errors
 from hub.options import Options
+from hub.web.errors import status_of
 from tests.conftest import RunHub
 from tests.process import PATIENCE, HubProcess
 
@@ -139,6 +141,16 @@ def test_every_option_is_documented_with_its_default() -> None:
         default = option.default
         if isinstance(default, (int, float, str)) and not isinstance(default, bool):
             assert row[1] == f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_every_error_is_documented() -> None:
+    page = (ROOT / "docs" / "http.md").read_text()
+    for name, each in vars(errors).items():
+        if inspect.isclass(each) and issubclass(each, errors.HubError):
+            if each is errors.HubError or issubclass(each, errors.StartupError):
+                continue  # nobody gets these as an answer
+            row = rf"^\| {status_of(each('why'))} \| .*`{each.code}`"
+            assert re.search(row, page, re.MULTILINE), f"http.md says nothing of {name}"
 
 
 def test_every_metric_is_documented(run_hub: RunHub) -> None:

@@ -74,7 +74,6 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
     await hub.engine.open()
     hub.subscriptions.start()
     yield
-    hub.subscriptions.close()
     await hub.engine.close()
 
 
@@ -161,6 +160,4 @@ def _explain(request: web.Request, error: web.HTTPException) -> str:
         )
     if isinstance(error, web.HTTPMethodNotAllowed):
         return f"{error.method} is not allowed here; allowed: {error.headers['Allow']}"
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return f"the body is too large: {error.text}"
     return error.text or error.reason
