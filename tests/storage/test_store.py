@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from hub.batch import TsvReader
-from hub.errors import DirectoryLocked, LogDamaged, StartupError
+from hub.errors import DirectoryLocked, DiskFull, LogDamaged, StartupError
 from hub.event import IdOrder, Limits, id_at
 from hub.formats import Batch
 from hub.options import Durability
@@ -602,3 +602,20 @@ async def test_one_who_is_told_and_fails_stops_nobody(
     await store.append(NAME, one("more"))
     assert sum(each.count for each in told) == 4
     assert "a mistake of a reader" in caplog.text
+
+
+async def test_names_that_never_become_files_are_forgotten(
+    directory: Path, open_store: OpenStore
+) -> None:
+    """Else a full disk and a client with many names would take the hub's memory."""
+    disk = FaultyDisk("open", 10**6, errno.ENOSPC, lasting=True)
+    store = await open_store(disk=disk)
+    disk.left = 1
+    posts = [store.append(f"channel-{n % 20}", one("data")) for n in range(40)]
+    failed = await asyncio.gather(*posts, return_exceptions=True)
+    assert all(isinstance(each, DiskFull) for each in failed)
+    await asyncio.sleep(0)
+    assert not store.logs
+    disk.healed = True
+    assert (await store.append("channel-1", one("data"))).count == 1
+    assert list(store.logs) == ["channel-1"]
