@@ -67,7 +67,7 @@ class Store:
         self.logs: dict[str, Log] = {}
         self.on_commit: list[Callable[[Committed], None]] = []
         self._writer = Writer(
-            directory, self.disk, durability, sync_interval, self._committed, clock
+            directory, self.disk, durability, sync_interval, self._committed, clock, self._unmade
         )
         self._index = Index(directory / HUB_DIRECTORY / "index.sqlite")
         self._changed: set[Log] = set()
@@ -112,17 +112,13 @@ class Store:
         The future is as `Writer.submit` gives it.
         """
         log = self.logs.get(name)
-        if log is not None:
-            return self._writer.submit(log, batch)
-        log = self.logs[name] = Log(name)
-        done = self._writer.submit(log, batch)
-        done.add_done_callback(lambda _: self._forget_unmade(log))
-        return done
+        if log is None:
+            log = self.logs[name] = Log(name)
+        return self._writer.submit(log, batch)
 
-    def _forget_unmade(self, log: Log) -> None:
+    def _unmade(self, log: Log) -> None:
         """On a full disk, names that never become files must not stay in memory."""
-        if not log.made and log.pending is None and self.logs.get(log.name) is log:
-            del self.logs[log.name]
+        self.logs.pop(log.name, None)
 
     async def look(self, name: str) -> None:
         """Take in lines, or a whole file, that somebody wrote by hand while the hub was running."""

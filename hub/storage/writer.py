@@ -61,6 +61,7 @@ class Writer:
         sync_interval: float,
         committed: Callable[[Committed], None],
         clock: Callable[[], int] = time.time_ns,
+        unmade: Callable[[Log], None] = lambda log: None,
     ) -> None:
         self._directory = directory
         self._disk = disk
@@ -70,6 +71,7 @@ class Writer:
         self._sync_interval = sync_interval
         self._committed = committed
         self._clock = clock
+        self._unmade = unmade  # told of a log whose file could not be made
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsynced: set[Log] = set()
@@ -154,6 +156,8 @@ class Writer:
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
         self._files.keep(log)
         log.pending = None
+        if not log.made:
+            self._unmade(log)
 
     def _fail(self, log: Log, group: list[Pending], error: HubError) -> None:
         # What came behind was checked against events that never came.
