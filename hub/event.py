@@ -35,6 +35,12 @@ EVENT_BYTES = 1024 * 1024
 ID_BYTES = 256
 TYPE_BYTES = 256
 
+STREAM_LENGTH = 200
+"""Characters that the name of a stream may have."""
+
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*(?:[/:@~+=#.-][A-Za-z0-9][A-Za-z0-9_]*)*", re.ASCII)
+_LONGEST_FORM = "ndjson"
+_FILE_NAME_BYTES = 255
 _CHANNEL = re.compile(r"[A-Za-z0-9_-]{4,64}", re.ASCII)
 _UNDERSCORED = re.compile(r"_[A-Za-z]+", re.ASCII)
 _RESERVED = frozenset({"streams", "query", "consumers", "health", "metrics"})
@@ -92,6 +98,37 @@ def check_channel_name(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
+def check_stream_name(name: str) -> str:
+    """Return `name` if a log can have it; else raise `InvalidName`.
+
+    A channel's names are streams' names too.
+    """
+    if is_channel_name(name):
+        return name
+    if len(name) > STREAM_LENGTH or not _STREAM.fullmatch(name):
+        raise InvalidName(
+            f"{name[:STREAM_LENGTH]!r} is not a stream name: parts that begin with a letter or "
+            "digit and go on with letters, digits, '_', joined by one of / : @ ~ + = - # . are, "
+            f"{STREAM_LENGTH} characters at most"
+        )
+    if len(file_name(name, _LONGEST_FORM)) > _FILE_NAME_BYTES:
+        raise InvalidName(
+            f"{name!r} is too long for the name of a file, in which each of / : @ ~ + = # takes "
+            f"three characters: {_FILE_NAME_BYTES} are possible"
+        )
+    return name
+
+
+def is_stream_name(name: str) -> bool:
+    """Whether a log can have this name."""
+    try:
+        check_stream_name(name)
+    except InvalidName:
+        return False
+    return True
+
+
 def is_channel_name(name: str) -> bool:
     """Whether a channel can have this name."""
     try:
@@ -103,7 +140,7 @@ def is_channel_name(name: str) -> bool:
 
 def file_name(name: str, form: str) -> str:
     """The file of a log: its name, percent-encoded where it must be, and its format."""
-    return f"{quote(name, safe='')}.{form}"
+    return f"{quote(name, safe='').replace('~', '%7E')}.{form}"
 
 
 def check_id(value: str, limit: int = ID_BYTES) -> str:

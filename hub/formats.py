@@ -1,6 +1,6 @@
-"""How events are written down: TSV lines, NDJSON documents, and one mapping between.
+"""How channels write events down: TSV lines, and batches of them.
 
-Owns every byte of the two formats. It must not know files, sockets or SSE.
+Owns every byte of a TSV line; `document` owns NDJSON. It must not know files, sockets or SSE.
 Functions that take a `chunk` take whole lines, each closed by LF, and split on
 LF only: `splitlines()` would also split on VT, FF, U+0085 and U+2028.
 
@@ -10,7 +10,7 @@ in-field line break of TSV exports. NDJSON line: one compact JSON document.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import add
 
 import msgspec
@@ -41,8 +41,7 @@ Row = list[bytes]
 """The three fields of a TSV line: id, event, data as stored."""
 
 _START = frozenset(each.encode() for each in START)
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_NOT_JSON = (msgspec.DecodeError, RecursionError)  # the latter: nested too deep
+NOT_JSON = (msgspec.DecodeError, RecursionError)  # the latter: nested too deep
 _validate_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -181,7 +180,7 @@ def check_json_line(line: bytes) -> None:
     check_utf8(line)  # the decoder below passes over what strings hold
     try:
         _validate_json(line)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         raise InvalidEvent(f"it is not JSON: {error}") from None
 
 
@@ -208,45 +207,3 @@ class Batch(msgspec.Struct):
             order.extend([event_id.encode()])
         line = f"{event_id}\t{event_type}\t".encode() + data + b"\n"
         return cls([line], 1, 0 if event_id else 1, event_id, event_id, order)
-
-
-def documents(
-    rows: Iterable[Sequence[bytes]], stream: str, revision: int, only: bytes | None = None
-) -> bytes:
-    """Rows of a TSV log as NDJSON documents, the first row being event `revision` of `stream`.
-
-    With `only`, just the events of that type.
-    """
-    head = b'{"stream":' + msgspec.json.encode(stream) + b',"payload":'
-    parts: list[bytes] = []
-    for version, (identity, event, data) in enumerate(rows, revision - 1):
-        if only is None or event == only:
-            parts += (
-                head,
-                payload_of(event, data),
-                b',"metadata":{"id":',
-                msgspec.json.encode(identity.decode()),
-                b',"streamVersion":%d}}\n' % version,
-            )
-    return b"".join(parts)
-
-
-def payload_of(event: bytes, data: bytes) -> bytes:
-    """A TSV event's payload as compact JSON.
-
-    It is the data itself when that is a JSON object, with `type` set from the
-    event's type when it has none; numbers keep their digits.
-    """
-    text = data.replace(LINE_BREAK, b"\n")
-    if text.lstrip(b" \t\n")[:1] == b"{":
-        try:
-            fields = _decode_fields(text)
-        except _NOT_JSON:
-            pass
-        else:
-            compact = msgspec.json.format(text, indent=-1).strip()
-            if not event or "type" in fields:
-                return compact
-            tag = b'{"type":' + msgspec.json.encode(event.decode())
-            return tag + (b"," + compact[1:] if fields else b"}")
-    return msgspec.json.encode({"type": event.decode(), "data": text.decode()})

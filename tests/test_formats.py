@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.document import documents, payload_of
 from hub.errors import InvalidEvent
 from hub.event import Event, IdOrder, Limits, id_at
 from hub.formats import (
@@ -19,10 +20,8 @@ from hub.formats import (
     check_utf8,
     data_column,
     decode_row,
-    documents,
     encode_line,
     fill_ids,
-    payload_of,
     split_rows,
 )
 from tests import examples

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator
 from aiohttp import ETag, web
 from aiohttp.web_response import ContentCoding
 
+from hub.document import documents
 from hub.engines.base import LogState, Selection, Window
 from hub.errors import UnknownId
 from hub.event import START, fits_header, time_of
-from hub.formats import CONTENT_TYPES, NDJSON, TSV, documents, split_rows
+from hub.formats import CONTENT_TYPES, NDJSON, TSV, split_rows
 from hub.web.context import HUB, Context
 from hub.web.selection import selection_of
 from hub.web.sendfile import send_file
