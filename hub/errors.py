@@ -9,6 +9,14 @@ status that belongs to a class is given in `hub.web.errors`.
     │   └── UnknownEncoding    the body is compressed in a way that the hub does not know
     ├── InvalidEvent           the event cannot be kept as it is
     │   └── UnknownId          a read begins or ends at an id that no event has
+    ├── UnknownStream          there is no stream of this name
+    ├── Conflict               what the request needs to be so is not so (any more)
+    │   ├── VersionConflict    the stream does not have the expected version
+    │   ├── ConditionConflict  an event came that the condition rules out
+    │   ├── NameTaken          something else has this name
+    │   ├── StreamClosed       the stream takes no events any more
+    │   └── FormatConflict     the log's format cannot hold this, or is another
+    ├── TimedOut               what was waited for did not come
     ├── TooLarge               a limit on size was passed
     ├── Forbidden              a write from a web page of another origin
     ├── Busy                   the hub holds as much of requests as it may
@@ -67,6 +75,58 @@ class UnknownId(InvalidEvent):
     """No event of the log has this id, and it does not read as a time."""
 
     code = "unknown_id"
+
+
+class UnknownStream(HubError):
+    """No log and no derived stream has this name."""
+
+    code = "unknown_stream"
+
+
+class Conflict(HubError):
+    """The state of things is not what the request needs; `details` say what it is."""
+
+    code = "conflict"
+
+    def __init__(self, reason: str, **details: object) -> None:
+        super().__init__(reason)
+        self.details = details
+
+
+class VersionConflict(Conflict):
+    """The stream has not, or no longer, the version that the commit expects."""
+
+    code = "version_conflict"
+
+
+class ConditionConflict(Conflict):
+    """An event came that the commit's condition rules out."""
+
+    code = "condition_conflict"
+
+
+class NameTaken(Conflict):
+    """A log or another derived stream has this name."""
+
+    code = "name_taken"
+
+
+class StreamClosed(Conflict):
+    """The stream is sealed: it can be read, but takes no events."""
+
+    code = "stream_closed"
+
+
+class FormatConflict(Conflict):
+    """The format of the log, which it has for life, does not fit."""
+
+    code = "format_conflict"
+
+
+class TimedOut(HubError):
+    """What the request waits for did not come in time."""
+
+    code = "timed_out"
 
 
 class TooLarge(HubError):

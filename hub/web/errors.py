@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from aiohttp import web
 
@@ -10,6 +12,9 @@ from hub import errors
 _STATUS: dict[type[errors.HubError], int] = {
     errors.InvalidRequest: 400,
     errors.Forbidden: 403,
+    errors.UnknownStream: 404,
+    errors.TimedOut: 408,
+    errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.UnknownEncoding: 415,
     errors.InvalidEvent: 422,
@@ -26,9 +31,15 @@ def status_of(error: errors.HubError) -> int:
     return next(_STATUS[each] for each in type(error).__mro__ if each in _STATUS)
 
 
-def answer(status: int, message: str, code: str, **headers: str) -> web.Response:
-    """The hub's one form of an error: `{"error": …, "code": …}`."""
-    body = msgspec.json.encode({"error": message, "code": code}) + b"\n"
+def answer(
+    status: int,
+    message: str,
+    code: str,
+    headers: Mapping[str, str] | None = None,
+    **details: object,
+) -> web.Response:
+    """The hub's one form of an error: `{"error": …, "code": …}`, perhaps with details."""
+    body = msgspec.json.encode({"error": message, "code": code, **details}) + b"\n"
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
 
@@ -37,4 +48,5 @@ def answer_to(error: errors.HubError) -> web.Response:
     headers = (
         {"Retry-After": "1"} if isinstance(error, (errors.LogUnavailable, errors.Busy)) else {}
     )
-    return answer(status_of(error), str(error), error.code, **headers)
+    details = error.details if isinstance(error, errors.Conflict) else {}
+    return answer(status_of(error), str(error), error.code, headers, **details)
