@@ -25,7 +25,8 @@ status that belongs to a class is given in `hub.web.errors`.
     │   ├── ReadFailed         its file could not be read
     │   ├── DiskFull           no space is left; nothing was stored
     │   ├── WriteFailed        the write or its sync failed; nothing was stored
-    │   └── LogDamaged         the file holds something that is not an event
+    │   ├── LogDamaged         the file holds something that is not an event
+    │   └── IndexFailed        the index cannot be written: no position can be told
     └── StartupError           the hub cannot start
         └── DirectoryLocked    another hub has the events directory open
 """
@@ -181,6 +182,12 @@ class LogDamaged(LogUnavailable):
     """The file holds something that is not an event, away from its torn tail."""
 
     code = "log_damaged"
+
+
+class IndexFailed(LogUnavailable):
+    """The index could not be read or written. What was stored is in the logs all the same."""
+
+    code = "index_failed"
 
 
 class StartupError(HubError):
