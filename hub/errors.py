@@ -6,10 +6,14 @@ status that belongs to a class is given in `hub.web.errors`.
     HubError
     ├── InvalidRequest         the request makes no sense: a bad parameter
     │   ├── InvalidName        not a name that a channel can have
-    │   └── UnknownEncoding    the body is compressed in a way that the hub does not know
+    │   ├── UnknownEncoding    the body is compressed in a way that the hub does not know
+    │   └── InvalidHandler     a consumer's handler is no function that the sandbox takes
     ├── InvalidEvent           the event cannot be kept as it is
     │   └── UnknownId          a read begins or ends at an id that no event has
     ├── UnknownStream          there is no stream of this name
+    ├── UnknownConsumer        there is no consumer of this identifier
+    ├── TooManyConsumers       there are as many consumers as there may be
+    ├── SandboxFailed          the process that folds cannot be started
     ├── Conflict               what the request needs to be so is not so (any more)
     │   ├── VersionConflict    the stream does not have the expected version
     │   ├── ConditionConflict  an event came that the condition rules out
@@ -58,6 +62,12 @@ class UnknownEncoding(InvalidRequest):
     code = "unknown_encoding"
 
 
+class InvalidHandler(InvalidRequest):
+    """The handler of a consumer is no JavaScript function, or breaks as soon as it is read."""
+
+    code = "invalid_handler"
+
+
 class InvalidEvent(HubError):
     """The event cannot be kept without changing it."""
 
@@ -82,6 +92,24 @@ class UnknownStream(HubError):
     """No log and no derived stream has this name."""
 
     code = "unknown_stream"
+
+
+class UnknownConsumer(HubError):
+    """No consumer has this identifier."""
+
+    code = "unknown_consumer"
+
+
+class TooManyConsumers(HubError):
+    """There are as many consumers as the option allows."""
+
+    code = "too_many_consumers"
+
+
+class SandboxFailed(HubError):
+    """The process that runs handlers could not be started; no handler is to blame."""
+
+    code = "sandbox_failed"
 
 
 class Conflict(HubError):

@@ -21,6 +21,13 @@ SUBSCRIPTIONS = 10_000
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
 SYNC_SECONDS = 0.1
+WAIT_SECONDS = 10.0
+CONSUMERS = 1000
+CONSUMER_WORKERS = 2
+CONSUMER_SECONDS = 2.0
+CONSUMER_MEMORY_BYTES = 64 * 1024 * 1024
+STATE_BYTES = 8 * 1024 * 1024
+HANDLER_BYTES = 64 * 1024
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+/?", re.IGNORECASE)
 
@@ -78,6 +85,29 @@ class Options:
     )
     retry: int = _option(
         RETRY_MILLISECONDS, "Milliseconds that subscribers wait before they connect again.", least=0
+    )
+    wait: float = _option(
+        WAIT_SECONDS, "Seconds that a request waits for what has not come yet.", least=0
+    )
+    max_consumers: int = _option(CONSUMERS, "Consumers that there may be at once.", least=0)
+    consumer_workers: int = _option(
+        CONSUMER_WORKERS, "Processes that fold for all consumers together.", least=1, most=64
+    )
+    consumer_seconds: float = _option(
+        CONSUMER_SECONDS,
+        "Seconds of a processor that a consumer's handler gets for one batch of events; one that "
+        "needs more for a single event is stopped.",
+        least=0.01,
+        most=3600,
+    )
+    consumer_memory_bytes: int = _option(
+        CONSUMER_MEMORY_BYTES, "Bytes of memory that a consumer's handler gets.", least=1024 * 1024
+    )
+    max_state_bytes: int = _option(
+        STATE_BYTES, "Bytes that a consumer's state may have, as JSON.", least=2
+    )
+    max_handler_bytes: int = _option(
+        HANDLER_BYTES, "Bytes that the text of a consumer's handler may have.", least=1
     )
     access_log: bool = _option(False, "Write one line of log for every request.")
 
