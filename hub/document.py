@@ -5,21 +5,24 @@ Owns every byte of a document:
 "commitVersion":…,"commitSize":…,"streamVersion":…, user metadata}}`, compact, keys
 in this order. `commitVersion` counts from 0 to `commitSize` - 1 inside one commit,
 so that a torn one is seen; `streamVersion` is the version of the stream before the
-event. It must not know files, sockets or the TSV line (`formats`).
+event. A line that somebody wrote by hand may have other keys, another order of
+them, and white space. It must not know files, sockets or the TSV line (`formats`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, ValidationError
 
 from hub.errors import InvalidEvent
-from hub.event import fits_header
-from hub.formats import LINE_BREAK, NOT_JSON
+from hub.event import IdOrder
+from hub.formats import LINE_BREAK, NOT_JSON, Batch, Row, check_utf8
 
 OWN_METADATA = frozenset(
     {"id", "commitId", "committedAt", "commitVersion", "commitSize", "streamVersion"}
@@ -29,7 +32,20 @@ OWN_METADATA = frozenset(
 TYPE_KEY = "type"
 TAGS_KEY = "tags"
 
+NESTING = 256
+"""How deep a payload's objects and arrays may stand in each other. The decoder's own limit is
+what is left of Python's stack, so that what one thread takes another might not read."""
+
+_TOO_DEEP = f"its objects and arrays are nested deeper than {NESTING} levels"
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STEPS = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")  # as signed: +1, -1
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_UNFIT_FOR_FIELD = re.compile("[\t\n\r\0]")
+
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_string = msgspec.json.Decoder(str).decode
 
 
 class Keys(Struct, frozen=True):
@@ -49,6 +65,7 @@ class Metadata(Struct, gc=False, rename="camel"):
     commit_version: int = 0
     commit_size: int = 1
     commit_id: str = ""
+    stream_version: int | None = None  # it need not stand in a line made by hand
 
 
 class Parts(Struct, gc=False):
@@ -75,7 +92,16 @@ class Draft(Struct):
 
     @property
     def count(self) -> int:
+        """How many events it has."""
         return len(self.payloads)
+
+    def as_batch(self) -> Batch:
+        """The events as lines of a channel, which have no room for a user's metadata."""
+        lines = [
+            b"\t%b\t%b\n" % (kind.encode(), payload)
+            for kind, payload in zip(self.types, self.payloads, strict=True)
+        ]
+        return Batch([b"".join(lines)], self.count, self.count, "", "", IdOrder())
 
 
 class Labels(Struct, frozen=True, gc=False):
@@ -103,36 +129,60 @@ def metadata_of(document: bytes) -> Metadata:
 
 @lru_cache(maxsize=8)
 def labels_reader(keys: Keys) -> Callable[[bytes], Labels]:
-    """A function from a document to its labels."""
-    payload = _payload_type(keys)
-    outer: Any = msgspec.defstruct("Labelled", [("payload", payload)], gc=False)
-    decode = msgspec.json.Decoder(outer).decode
-    return lambda document: _labels(decode(document).payload)
+    """A function from a document to its labels. It raises `msgspec.DecodeError`."""
+    return _reader(lambda payload: _struct("Document", payload=payload), keys)
 
 
 @lru_cache(maxsize=8)
 def payload_labels_reader(keys: Keys) -> Callable[[bytes], Labels]:
-    """A function from a payload (a JSON object) to its labels."""
-    decode = msgspec.json.Decoder(_payload_type(keys)).decode
-    return lambda payload: _labels(decode(payload))
+    """A function from a payload (a JSON object) to its labels. It raises `msgspec.DecodeError`."""
+    return _reader(None, keys)
 
 
-def _payload_type(keys: Keys) -> type[Struct]:
-    fields: list[tuple[str, type, Any]] = [("type", Any, None), ("tags", Any, None)]
+def _reader(
+    outer: Callable[[type[Struct]], type[Struct]] | None, keys: Keys
+) -> Callable[[bytes], Labels]:
+    usual = _labels_type("Labels", keys, str | None, list[str] | None, None)
+    # A number need not fit into Python's: labels of another kind are looked at as they stand.
+    other = _labels_type("AnyLabels", keys, Raw, Raw, Raw())
+    decode = msgspec.json.Decoder(outer(usual) if outer else usual).decode
+    decode_other = msgspec.json.Decoder(outer(other) if outer else other).decode
+
+    def read(text: bytes) -> Labels:
+        found: Any
+        try:
+            found = decode(text)
+        except ValidationError:
+            found = decode_other(text)
+            found = found.payload if outer else found
+            kind, tags = bytes(found.type), bytes(found.tags)
+            return Labels(_string(kind) or "", _strings(tags))
+        found = found.payload if outer else found
+        return Labels(found.type or "", tuple(found.tags) if found.tags else ())
+
+    return read
+
+
+def _struct(name: str, **fields: Any) -> type[Struct]:
+    return msgspec.defstruct(name, list(fields.items()), gc=False)
+
+
+def _labels_type(name: str, keys: Keys, kind: Any, tags: Any, default: Any) -> type[Struct]:
     return msgspec.defstruct(
-        "Payload", fields, rename={"type": keys.type, "tags": keys.tags}, gc=False
+        name,
+        [("type", kind, default), ("tags", tags, default)],
+        rename={"type": keys.type, "tags": keys.tags},
+        gc=False,
     )
 
 
-def _labels(payload: Any) -> Labels:
-    kind, tags = payload.type, payload.tags
-    if tags is None:
-        tags = ()
-    elif type(tags) is list:
-        tags = tuple([tag for tag in tags if type(tag) is str])
-    else:
-        tags = (tags,) if type(tags) is str else ()
-    return Labels(kind if type(kind) is str else "", tags)
+def _string(text: bytes) -> str | None:
+    return _decode_string(text) if text[:1] == b'"' else None
+
+
+def _strings(text: bytes) -> tuple[str, ...]:
+    parts = [bytes(each) for each in _decode_list(text)] if text[:1] == b"[" else [text]
+    return tuple([each for each in map(_string, parts) if each is not None])
 
 
 class Mark(Struct, frozen=True):
@@ -220,7 +270,7 @@ def payload_of(event: bytes, data: bytes, keys: Keys = KEYS) -> bytes:
     event's type when it has none; numbers keep their digits.
     """
     text = data.replace(LINE_BREAK, b"\n")
-    if text.lstrip(b" \t\n")[:1] == b"{":
+    if text.lstrip(b" \t\n")[:1] == b"{" and not _is_too_deep(text):
         try:
             fields = _decode_fields(text)
         except NOT_JSON:
@@ -234,14 +284,67 @@ def payload_of(event: bytes, data: bytes, keys: Keys = KEYS) -> bytes:
     return msgspec.json.encode({keys.type: event.decode(), "data": text.decode()})
 
 
-def row_of(document: bytes, keys: Keys) -> tuple[bytes, bytes, bytes]:
-    """A document as the fields of a TSV row: its id, its type, its payload.
+def compact_payload(text: bytes) -> bytes:
+    """A JSON object as a payload: without white space, each number with its digits.
 
-    Raises `InvalidEvent` if it has an id or a type that a line or a header cannot hold.
+    Raises `InvalidEvent` if it is none, or is nested deeper than `NESTING`.
     """
-    parts = parts_of(document)
-    identity = metadata_of(document).id
-    kind = payload_labels_reader(keys)(bytes(parts.payload)).type
-    if not identity or not fits_header(identity):
-        raise InvalidEvent("its metadata.id is empty, or holds what a header cannot carry")
-    return identity.encode(), kind.encode(), msgspec.json.format(bytes(parts.payload), indent=-1)
+    check_utf8(text)
+    if _is_too_deep(text):
+        raise InvalidEvent(_TOO_DEEP)
+    try:
+        _decode_fields(text)
+        return msgspec.json.format(text, indent=-1).strip()
+    except NOT_JSON as error:
+        raise InvalidEvent(f"it is not a JSON object: {error}") from None
+
+
+def _is_too_deep(text: bytes) -> bool:
+    if text.count(b"{") + text.count(b"[") <= NESTING:  # nearly always
+        return False
+    steps = memoryview(_STRING.sub(b"", text).translate(_STEPS, _NO_BRACKETS)).cast("b")
+    return max(accumulate(steps), default=0) > NESTING
+
+
+class _Id(Struct, gc=False):
+    id: str
+
+
+class _Row(Struct, gc=False):
+    payload: Raw
+    metadata: _Id
+
+
+class _HasId(Struct, gc=False):
+    metadata: _Id
+
+
+_row_of = msgspec.json.Decoder(_Row).decode
+_id_of = msgspec.json.Decoder(_HasId).decode
+
+
+def row_of(document: bytes, keys: Keys = KEYS) -> Row:
+    """A document as the fields of a TSV row: its id, its type, its payload as compact JSON.
+
+    A type that no field can hold counts as none. Raises `msgspec.DecodeError`.
+    """
+    found = _row_of(document)
+    payload = bytes(found.payload)
+    kind = _field(payload_labels_reader(keys)(payload).type)
+    if b" " in payload or b"\t" in payload or b"\r" in payload:  # made by hand, or in its strings
+        payload = msgspec.json.format(payload, indent=-1)
+    return [found.metadata.id.encode(), kind, payload]
+
+
+def id_of(document: bytes) -> bytes:
+    """The id of a document, sooner than by `metadata_of`. Raises `msgspec.DecodeError`."""
+    return _id_of(document).metadata.id.encode()
+
+
+def type_of(document: bytes, keys: Keys = KEYS) -> bytes:
+    """The type of a document as a TSV row has it. Raises `msgspec.DecodeError`."""
+    return _field(labels_reader(keys)(document).type)
+
+
+def _field(kind: str) -> bytes:
+    return b"" if _UNFIT_FOR_FIELD.search(kind) else kind.encode()

@@ -1,15 +1,11 @@
-"""TSV lines, NDJSON documents, and the mapping between them."""
+"""TSV lines, and what batches of them and of JSON lines may hold."""
 
 from __future__ import annotations
-
-import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.document import documents, payload_of
 from hub.errors import InvalidEvent
 from hub.event import Event, IdOrder, Limits, id_at
 from hub.formats import (
@@ -181,103 +177,3 @@ def test_a_batch_of_one() -> None:
     assert (given_id.chunks, given_id.blank) == ([f"{id_at(NOW)}\t\t\n".encode()], 0)
     assert (given_id.first_id, given_id.last_id) == (id_at(NOW), id_at(NOW))
     assert given_id.order.clock == NOW
-
-
-def test_a_document_byte_for_byte() -> None:
-    rows = [[b"i1", b"Placed", b'{ "n" : 1.10 }'], [b'i"2', b"note", "ä\x0b\tb".encode()]]
-    assert (
-        documents(rows, "orders-1", 7)
-        == (
-            '{"stream":"orders-1","payload":{"type":"Placed","n":1.10},'
-            '"metadata":{"id":"i1","streamVersion":6}}\n'
-            '{"stream":"orders-1","payload":{"type":"note","data":"ä\\n\\tb"},'
-            '"metadata":{"id":"i\\"2","streamVersion":7}}\n'
-        ).encode()
-    )
-
-
-def test_documents_of_one_type_keep_their_versions() -> None:
-    rows = [[b"1", b"a", b""], [b"2", b"b", b""], [b"3", b"", b""], [b"4", b"b", b""]]
-    kept = [json.loads(line) for line in documents(rows, "abcd", 10, b"b").split(b"\n")[:-1]]
-    assert [each["metadata"]["streamVersion"] for each in kept] == [10, 12]
-    assert [each["metadata"]["id"] for each in kept] == ["2", "4"]
-    assert documents(rows, "abcd", 10, b"").count(b"\n") == 1
-
-
-NUMBERS = ["1.10", "1e999", "-0", "-0.0", "123456789012345678901234567890", "1E+2", "0.1e-400"]
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_numbers_keep_their_digits(number: str) -> None:
-    data = f'{{"n":{number},"in":[{number},{{"deep": {number}}}]}}'.encode()
-    payload = payload_of(b"type", data)
-    assert payload == (
-        f'{{"type":"type","n":{number},"in":[{number},{{"deep":{number}}}]}}'.encode()
-    )
-
-
-@pytest.mark.parametrize(
-    ("event", "data", "payload"),
-    [
-        (b"t", b"{}", b'{"type":"t"}'),
-        (b"t", b" { } ", b'{"type":"t"}'),
-        (b"", b'{"a":1}', b'{"a":1}'),
-        (b"t", b'{"a":1,"type":"own"}', b'{"a":1,"type":"own"}'),
-        (b"t", b'{"type":null}', b'{"type":null}'),
-        (b"t", b'{"a":{"type":1}}', b'{"type":"t","a":{"type":1}}'),
-        (b"t", b'{"\\u0074ype":1}', b'{"\\u0074ype":1}'),
-        (b"t", b'{\x0b\t"a": 1\x0b}', b'{"type":"t","a":1}'),
-        (b'"', b'{"a":1}', b'{"type":"\\"","a":1}'),
-        (b"t", b"[1]", b'{"type":"t","data":"[1]"}'),
-        (b"t", b"{broken", b'{"type":"t","data":"{broken"}'),
-        (b"t", b'{"a":1}{"b":2}', b'{"type":"t","data":"{\\"a\\":1}{\\"b\\":2}"}'),
-        (b"t", b'{"a":"\x0b"}', b'{"type":"t","data":"{\\"a\\":\\"\\n\\"}"}'),
-        (b"", b"", b'{"type":"","data":""}'),
-        (b"t", b'{"a":"x\\u000by"}', b'{"type":"t","a":"x\\u000by"}'),
-    ],
-)
-def test_payloads(event: bytes, data: bytes, payload: bytes) -> None:
-    assert payload_of(event, data) == payload
-
-
-def test_an_object_nested_too_deep_is_kept_as_text() -> None:
-    data = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
-    assert json.loads(payload_of(b"t", data)) == {"type": "t", "data": data.decode()}
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | examples.text(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["type", "a", "", "\u2028"]), inner, max_size=3),
-    max_leaves=8,
-)  # fmt: skip
-
-
-@given(
-    st.dictionaries(st.sampled_from(["type", "data", "a", "ä"]), json_values, max_size=3),
-    examples.types,
-    st.sampled_from([None, 1, "\t"]),
-    st.booleans(),
-)
-def test_an_object_is_its_own_payload(
-    fields: dict[str, Any], event: str, indent: int | str | None, ascii_only: bool
-) -> None:
-    data = json.dumps(fields, indent=indent, ensure_ascii=ascii_only)
-    payload = payload_of(event.encode(), data_column(data.encode()))
-    expected = {"type": event, **fields} if event else fields
-    assert json.loads(payload) == expected
-
-
-@given(st.lists(examples.events(examples.ids.filter(bool)), min_size=1), st.integers(1, 10**6))
-def test_any_event_is_one_line_of_json(events: list[Event], revision: int) -> None:
-    rows = split_rows(b"".join(map(encode_line, events)))
-    lines = documents(rows, "a-channel", revision).split(b"\n")
-    assert lines.pop() == b""
-    for version, (line, event) in enumerate(zip(lines, events, strict=True), revision - 1):
-        document = json.loads(line)
-        assert list(document) == ["stream", "payload", "metadata"]
-        assert document["metadata"] == {"id": event.id, "streamVersion": version}
-        assert list(document["metadata"]) == ["id", "streamVersion"]
-        if not event.data.lstrip(" \t\n").startswith("{"):
-            assert document["payload"] == {"type": event.event, "data": event.data}

@@ -1,0 +1,183 @@
+"""What reading needs to know of a log's lines, whatever their format.
+
+Owns how the lines of a log are looked at: as rows of TSV, by type, by id; and
+what a document must be to stand in a log. Must not know files. Functions that
+take a `chunk` take whole lines, each closed by LF; a `line` may have its LF.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import lru_cache
+
+import msgspec
+from msgspec import Struct
+
+from hub.document import KEYS, Keys, Metadata, id_of, row_of, type_of
+from hub.errors import InvalidEvent, LogDamaged
+from hub.event import fits_header, ids_fit_header
+from hub.formats import NOT_JSON, TSV, Row, split_rows
+
+_UNFIT_ID = "its metadata.id is empty, or holds what a header cannot carry"
+
+
+class Lines(ABC):
+    """Reads the lines of one format. What is not a line of it has no id and no type."""
+
+    @abstractmethod
+    def rows(self, chunk: bytes) -> list[Row]:
+        """The lines as rows of TSV. Raises `LogDamaged` if some are not of the format."""
+
+    @abstractmethod
+    def of_type(self, chunk: bytes, only: bytes) -> bytes:
+        """The lines whose type this is, as they stand."""
+
+    @abstractmethod
+    def id(self, line: bytes) -> bytes:
+        """The id of a line."""
+
+    @abstractmethod
+    def type(self, line: bytes) -> bytes:
+        """The type of a line, as its row has it."""
+
+    @abstractmethod
+    def find(self, chunk: bytes, identity: bytes) -> int:
+        """Where the last line begins that has this id, which holds no TAB or LF; -1: none has."""
+
+
+@lru_cache(maxsize=16)
+def lines_of_format(form: str, keys: Keys = KEYS) -> Lines:
+    """What reads the lines of a format."""
+    return TsvLines() if form == TSV else Documents(keys)
+
+
+class TsvLines(Lines):
+    """`id TAB event TAB data`."""
+
+    def rows(self, chunk: bytes) -> list[Row]:
+        return split_rows(chunk)
+
+    def of_type(self, chunk: bytes, only: bytes) -> bytes:
+        return b"".join([b"\t".join(row) + b"\n" for row in split_rows(chunk) if row[1] == only])
+
+    def id(self, line: bytes) -> bytes:
+        return line.partition(b"\t")[0]
+
+    def type(self, line: bytes) -> bytes:
+        return line.split(b"\t", 2)[1]
+
+    def find(self, chunk: bytes, identity: bytes) -> int:
+        head = identity + b"\t"
+        at = chunk.rfind(b"\n" + head)
+        if at >= 0:
+            return at + 1
+        return 0 if chunk.startswith(head) else -1
+
+
+class Documents(Lines):
+    """NDJSON documents, by the hub or by hand."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def rows(self, chunk: bytes) -> list[Row]:
+        keys = self._keys
+        try:
+            return [row_of(line, keys) for line in _split(chunk)]
+        except NOT_JSON as error:
+            raise LogDamaged(f"the file holds a line that is not a document: {error}") from None
+
+    def of_type(self, chunk: bytes, only: bytes) -> bytes:
+        kept = [line for line in _split(chunk) if self.type(line) == only]
+        return b"\n".join([*kept, b""])
+
+    def id(self, line: bytes) -> bytes:
+        try:
+            return id_of(line)
+        except NOT_JSON:
+            return b""
+
+    def type(self, line: bytes) -> bytes:
+        try:
+            return type_of(line, self._keys)
+        except NOT_JSON:
+            return b""
+
+    def find(self, chunk: bytes, identity: bytes) -> int:
+        text = msgspec.json.encode(identity.decode())
+        found, high = -1, len(chunk)
+        while found < 0:
+            at = chunk.rfind(text, 0, high)
+            if at < 0:
+                break
+            high = chunk.rfind(b"\n", 0, at) + 1
+            if self.id(chunk[high : chunk.find(b"\n", at) + 1]) == identity:
+                found = high
+        behind = max(0, found)
+        if chunk.find(b"\\u", behind) < 0 and chunk.find(b"\\/", behind) < 0:
+            return found
+        # By hand an id may be written with escapes that it does not need.
+        place = len(chunk)
+        for line in reversed(_split(chunk[behind:])):
+            place -= len(line) + 1
+            if (b"\\u" in line or b"\\/" in line) and self.id(line) == identity:
+                return place
+        return found
+
+
+def _split(chunk: bytes) -> list[bytes]:
+    lines = chunk.split(b"\n")
+    lines.pop()
+    return lines
+
+
+class _Object(Struct, gc=False):
+    """Any object: what is in it is looked through, and not kept."""
+
+
+class _Document(Struct, gc=False):
+    stream: str
+    payload: _Object
+    metadata: Metadata
+
+
+_checked = msgspec.json.Decoder(_Document).decode
+
+
+def check_documents(chunk: bytes, stream: str) -> list[Metadata]:
+    """The metadata of each line of a log of this stream, whoever wrote it there.
+
+    Raises `InvalidEvent`, whose `line` counts from 1 within the chunk, at the
+    first that is not a document of this stream.
+    """
+    lines = _split(chunk)
+    try:
+        if not chunk.isascii():
+            chunk.decode()  # the decoder passes over what strings hold
+        found = [_checked(line) for line in lines]
+    except (UnicodeDecodeError, *NOT_JSON):
+        pass
+    else:
+        ids = [each.metadata.id.encode() for each in found]
+        if {each.stream for each in found} <= {stream} and all(ids) and ids_fit_header(ids):
+            return [each.metadata for each in found]
+    for number, line in enumerate(lines, 1):
+        reason = _fault(line, stream)
+        if reason:
+            raise InvalidEvent(reason, number)
+    raise AssertionError("a chunk is unsound, but none of its lines")
+
+
+def _fault(line: bytes, stream: str) -> str | None:
+    try:
+        line.decode()
+        found = _checked(line)
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    except NOT_JSON as error:
+        return f"it is not a document: {error}"
+    if found.stream != stream:
+        # Whoever looks for events by stream would find it under another name than its log's.
+        return f"its stream is {found.stream!r}, but this is the log of {stream!r}"
+    identity = found.metadata.id
+    return None if identity and fits_header(identity) else _UNFIT_ID
