@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hub.document import TAGS_KEY, TYPE_KEY, Keys
 from hub.event import EVENT_BYTES, ID_BYTES, TYPE_BYTES, Limits
 
 REQUEST_BYTES = 64 * 1024 * 1024
@@ -21,6 +22,7 @@ SUBSCRIPTIONS = 10_000
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
 SYNC_SECONDS = 0.1
+READ_SECONDS = 10.0
 WAIT_SECONDS = 10.0
 CONSUMERS = 1000
 CONSUMER_WORKERS = 2
@@ -109,12 +111,24 @@ class Options:
     max_handler_bytes: int = _option(
         HANDLER_BYTES, "Bytes that the text of a consumer's handler may have.", least=1
     )
+    read_timeout: float = _option(
+        READ_SECONDS,
+        "Seconds that a read waits for events that are not there yet.",
+        least=0,
+    )
+    type_key: str = _option(TYPE_KEY, "Key of a payload that holds the event's type.")
+    tags_key: str = _option(TAGS_KEY, "Key of a payload that holds the event's tags.")
     access_log: bool = _option(False, "Write one line of log for every request.")
 
     @cached_property
     def limits(self) -> Limits:
         """The limits of one event."""
         return Limits(self.max_event_bytes, self.max_id_bytes, self.max_type_bytes)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Where in a payload the type and the tags are."""
+        return Keys(self.type_key, self.tags_key)
 
     @cached_property
     def event_body(self) -> tuple[int, int]:

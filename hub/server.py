@@ -41,7 +41,9 @@ async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    engine = FilesEngine(options.events, options.durability, options.sync_interval)
+    engine = FilesEngine(
+        options.events, options.durability, options.sync_interval, keys=options.keys
+    )
     app = make_app(options, engine)
     runner = Runner(
         app,

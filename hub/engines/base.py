@@ -7,16 +7,35 @@ engine gives out and takes back; for the `files` engine they are byte offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hub.document import Draft, Keys
 from hub.formats import Batch
+from hub.matcher import Matcher
+from hub.selector import Condition
 from hub.storage.group import Receipt
 from hub.storage.log import Committed
+from hub.storage.order import Slice
+from hub.storage.plan import Scope
 from hub.storage.search import Selection, Window
 
-__all__ = ["Committed", "Engine", "LogState", "Receipt", "Selection", "Window"]
+__all__ = [
+    "Committed",
+    "Cursor",
+    "Engine",
+    "LogState",
+    "Receipt",
+    "Scope",
+    "Selection",
+    "Slice",
+    "Window",
+]
+
+
+class Cursor(Protocol):
+    """A reader's place in the global order; only its engine looks into it."""
 
 
 class LogState(Protocol):
@@ -36,6 +55,9 @@ class LogState(Protocol):
     def last_id(self) -> str: ...
     @property
     def damage(self) -> str | None: ...
+    @property
+    def closed(self) -> bool:
+        """Whether it is sealed: it takes no events, for good."""
 
 
 class Engine(Protocol):
@@ -43,6 +65,12 @@ class Engine(Protocol):
 
     on_commit: list[Callable[[Committed], None]]
     """Called in the event loop, in order, with every group that has become visible."""
+
+    on_indexed: list[Callable[[], None]]
+    """Called in the event loop when there are new positions to be told."""
+
+    keys: Keys
+    """Where in a payload its type and its tags are."""
 
     async def open(self) -> None:
         """Make ready; raises `StartupError`."""
@@ -79,3 +107,62 @@ class Engine(Protocol):
 
     def file(self, name: str) -> Path:
         """The file whose bytes between two places are those of the log."""
+
+    async def make(self, name: str, form: str) -> bool:
+        """Make an empty log; False if it is there already. Raises `FormatConflict`."""
+
+    async def seal(self, name: str) -> None:
+        """Let a log take no more events, for good."""
+
+    async def commit(
+        self,
+        name: str,
+        draft: Draft,
+        expected: int | None = None,
+        condition: Condition | None = None,
+    ) -> Receipt:
+        """Commit events to a stream, all or none, and wait until their position can be told.
+
+        `expected` is the version that the stream must have. Raises
+        `VersionConflict`, `ConditionConflict`, `StreamClosed`,
+        `FormatConflict`, `LogUnavailable`. Cancelling is safe: the events are
+        committed whole or not at all, and never against the condition.
+        """
+
+    async def place(self, name: str, revision: int) -> int:
+        """The place of the event with this revision, from 1 to the version + 1."""
+
+    async def read_back(self, name: str, start: int, end: int) -> bytes:
+        """Whole lines before `end`, not before `start`: a piece that is cheap to hold."""
+
+    @property
+    def head(self) -> int:
+        """The position of the last event that can be told."""
+
+    async def settle(self) -> int:
+        """Wait until every event that is visible has a position that can be told; the last."""
+
+    def follow_order(self, on: bool) -> None:
+        """Say that somebody waits for positions, or does so no longer."""
+
+    def cursor(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> Cursor:
+        """A reader of the global order between two positions; for one task at a time."""
+
+    async def read_order(self, cursor: Cursor) -> list[Slice] | None:
+        """What comes next: documents, perhaps none of them; None at the end."""
+
+    @property
+    def derived(self) -> Mapping[str, Matcher]:
+        """The derived streams, by name."""
+
+    async def derive(self, name: str, matcher: Matcher) -> None:
+        """Define a derived stream, durably."""
+
+    async def underive(self, name: str) -> None:
+        """Take a derived stream away; no event is touched."""
+
+    async def version_of(self, derived: str) -> int:
+        """How many events a derived stream has now."""
+
+    async def read_derived(self, name: str, revisions: Sequence[int]) -> list[bytes]:
+        """The documents of a derived stream with these revisions, in this order, with LF."""

@@ -9,22 +9,32 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiofiles.os import wrap
 
-from hub.engines.base import Committed, LogState, Receipt, Selection, Window
-from hub.errors import ReadFailed
+from hub.document import KEYS, Draft, Keys, parts_of
+from hub.engines.base import Committed, Cursor, LogState, Receipt, Selection, Window
+from hub.errors import IndexFailed, ReadFailed, WriteFailed
 from hub.formats import Batch
+from hub.matcher import Matcher
 from hub.options import Durability
-from hub.storage import search
+from hub.selector import Condition
+from hub.storage import places, search
+from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
+from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
+from hub.storage.plan import Scope
 from hub.storage.store import Store
+from hub.storage.watches import CommitGuard, condition_conflict
 
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""
@@ -42,10 +52,14 @@ class FilesEngine:
         sync_interval: float = 0.1,
         disk: Disk | None = None,
         clock: Callable[[], int] = time.time_ns,
+        keys: Keys = KEYS,
     ) -> None:
-        self._store = Store(directory, durability, sync_interval, disk, clock)
+        self.keys = keys
+        self._store = Store(directory, durability, sync_interval, disk, clock, keys)
+        self._readers = threading.local()  # each reading thread's connection to the index
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
         self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
+        self.on_indexed: list[Callable[[], None]] = self._store.sequencer.on_indexed
 
     async def open(self) -> None:
         await self._store.open()
@@ -82,6 +96,104 @@ class FilesEngine:
     def file(self, name: str) -> Path:
         return self._store.path(self._store.logs[name])
 
+    async def make(self, name: str, form: str) -> bool:
+        return await self._store.make(name, form)
+
+    async def seal(self, name: str) -> None:
+        with _as_write_failed(name):
+            await self._store.seal(self._store.logs[name])
+
+    async def commit(
+        self,
+        name: str,
+        draft: Draft,
+        expected: int | None = None,
+        condition: Condition | None = None,
+    ) -> Receipt:
+        store = self._store
+        if condition is None:
+            guard = None if expected is None else CommitGuard(expected)
+            receipt = await store.commit(name, draft, guard)
+        else:
+            scope = Scope(condition.selector, matcher=condition.matcher)
+            watch = store.watch(seer(scope, store.sources))
+            try:
+                await self._check(scope, condition.none_match_after)
+                receipt = await store.commit(name, draft, CommitGuard(expected, watch))
+            finally:
+                store.watches.close(watch)
+        await store.sequencer.settle(receipt.position)
+        return receipt
+
+    async def _check(self, scope: Scope, after: int) -> None:
+        """Raise `ConditionConflict` if a position above `after` has an event of the scope."""
+        head = await self.settle()
+        if after >= head:
+            return
+        cursor = self.cursor(scope, after + 1, head)
+        while (slices := await self.read_order(cursor)) is not None:
+            if slices:
+                found = parts_of(slices[0].lines.partition(b"\n")[0])
+                raise condition_conflict(found.stream, slices[0].number)
+
+    async def place(self, name: str, revision: int) -> int:
+        return await self._read_index(_place, self._store.logs[name], revision)
+
+    async def read_back(self, name: str, start: int, end: int) -> bytes:
+        return await self._search(places.block_before, name, start, end)
+
+    @property
+    def head(self) -> int:
+        return self._store.sequencer.indexed
+
+    async def settle(self) -> int:
+        await self._store.sequencer.settle()
+        return self._store.sequencer.indexed
+
+    def follow_order(self, on: bool) -> None:
+        self._store.sequencer.follow(on)
+
+    def cursor(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> OrderCursor:
+        return OrderCursor(scope, low, high, backwards=backwards)
+
+    async def read_order(self, cursor: Cursor) -> list[Slice] | None:
+        assert isinstance(cursor, OrderCursor)  # noqa: S101
+        return await self._read_index(cursor.read)
+
+    @property
+    def derived(self) -> Mapping[str, Matcher]:
+        return self._store.derived
+
+    async def derive(self, name: str, matcher: Matcher) -> None:
+        with _as_write_failed(name):
+            await self._store.derive(name, matcher)
+
+    async def underive(self, name: str) -> None:
+        with _as_write_failed(name):
+            await self._store.underive(name)
+
+    async def version_of(self, derived: str) -> int:
+        with _as_write_failed(derived):
+            return (await self._store.follow(derived)).version
+
+    async def read_derived(self, name: str, revisions: Sequence[int]) -> list[bytes]:
+        with _as_write_failed(name):
+            row = await self._store.follow(name)
+        return await self._read_index(_members, row.number, revisions)
+
+    async def _read_index(self, work: Callable[..., T], *args: object) -> T:
+        """Do something with a connection to the index, on a reading thread."""
+        try:
+            return await wrap(self._with_index)(work, *args, executor=self._threads)
+        except (OSError, sqlite3.Error) as error:
+            raise ReadFailed(f"the global order could not be read: {error}") from error
+
+    def _with_index(self, work: Callable[..., T], *args: object) -> T:
+        db = getattr(self._readers, "db", None)
+        if db is None:
+            db = self._readers.db = self._store.reader()
+        return work(db, self._store.sources, *args)
+
     def _ordered(self, name: str) -> bool:
         return self._store.logs[name].order.ordered
 
@@ -96,6 +208,37 @@ class FilesEngine:
             raise ReadFailed(
                 f"log {name!r} could not be read: {error.strerror or error}"
             ) from error
+
+
+@contextmanager
+def _as_write_failed(name: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise IndexFailed(f"the index could not be written: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise WriteFailed(f"what is said of stream {name!r} was not stored: {reason}") from error
+
+
+def _place(db: sqlite3.Connection, sources: Sources, log: Log, revision: int) -> int:
+    """Where an event of a log begins: from the run that holds it, line by line."""
+    row = db.execute(
+        "SELECT revision, offset FROM runs WHERE log = ? AND revision <= ? "
+        "ORDER BY revision DESC LIMIT 1",
+        (log.number, revision),
+    ).fetchone()
+    first, offset = row or (1, 0)
+    path = Path(sources.path(log))
+    return places.skip(sources.disk, path, offset, revision - first, log.length)
+
+
+def _members(
+    db: sqlite3.Connection, sources: Sources, number: int, revisions: Sequence[int]
+) -> list[bytes]:
+    low, high = min(revisions), max(revisions)
+    found = members(db, number, low, high)
+    return documents_at(db, sources, [found[each - low] for each in revisions])
 
 
 class _Reading(Disk):

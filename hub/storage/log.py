@@ -6,25 +6,31 @@ Owns the records, and nothing that is done with them.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from msgspec import Struct
 
+from hub.document import Draft
+from hub.errors import HubError
 from hub.event import IdOrder
 from hub.formats import TSV, Batch
-from hub.storage.group import Receipt
+from hub.storage.group import Entry, Receipt
 
 
 class Log:
     """What is known of one log. Only its writer task changes it."""
 
     __slots__ = (
+        "closed",
         "damage",
         "fd",
         "format",
+        "forming",
         "last_id",
         "length",
         "made",
         "name",
+        "number",
         "opened",
         "order",
         "pending",
@@ -44,6 +50,9 @@ class Log:
         self.synced = 0  # bytes known to be on disk
         self.unsound = False  # a sync failed: to be reopened before the next write
         self.damage: str | None = None
+        self.closed = False  # sealed: takes no writes for good
+        self.number = 0  # in the index; 0: it has none yet
+        self.forming: list[Entry] = []  # on their way into the file
         self.fd: int | None = None  # open while its writer task runs, and a moment longer
         self.opened = 0.0  # when that was, on the monotonic clock
         self.pending: list[Pending] | None = None  # None: no writer task
@@ -52,8 +61,16 @@ class Log:
 class Pending(Struct):
     """A batch that waits for the disk."""
 
-    batch: Batch
+    batch: Batch | Draft
     done: asyncio.Future[Receipt]
+    guard: Guard | None = None
+
+
+class Guard(Protocol):
+    """What must still hold when a commit gets its place."""
+
+    def refusal(self, log: str, version: int) -> HubError | None:
+        """Why the commit cannot come right behind this version, or None if it can."""
 
 
 class Committed(Struct, frozen=True):
@@ -66,5 +83,6 @@ class Committed(Struct, frozen=True):
     start: int
     end: int
     count: int
+    revision: int  # of its first event
     lines: bytes | None
     seconds: float  # from the start of the write to its end

@@ -10,26 +10,41 @@ import asyncio
 import fcntl
 import logging
 import os
-import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote
 
+import msgspec
 from aiofiles.os import wrap
 from msgspec import structs
 
-from hub.errors import DirectoryLocked, StartupError
-from hub.event import IdOrder, file_name, is_channel_name, time_of
+from hub.document import KEYS, Draft, Keys
+from hub.errors import (
+    DirectoryLocked,
+    FormatConflict,
+    IndexFailed,
+    InvalidRequest,
+    NameTaken,
+    StartupError,
+)
+from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
+from hub.matcher import Matcher, compile_matcher
 from hub.options import Durability
-from hub.storage import logfile, search
+from hub.storage import logfile
+from hub.storage.catalog import Catalog, Record
+from hub.storage.derived import DerivedStreams
 from hub.storage.group import Receipt
-from hub.storage.index import Entry, Index
-from hub.storage.log import Committed, Log
+from hub.storage.index import Derived, Entry, Index
+from hub.storage.log import Committed, Guard, Log
 from hub.storage.logfile import Disk, Unsynced
-from hub.storage.recovery import Scan, scan
+from hub.storage.opening import Opening
+from hub.storage.order import Sources
+from hub.storage.ordering import Tail, in_time_order
+from hub.storage.sequencer import Sequencer
+from hub.storage.watches import Sees, Watch, Watches
 from hub.storage.writer import Writer
 
 HUB_DIRECTORY = ".hub"
@@ -44,9 +59,6 @@ SAVED_AT_ONCE = 5000
 SYNCED_ONE_BY_ONE = 1000
 """Logs found changed at opening up to which each is synced; for more the whole system is."""
 
-PROGRESS_INTERVAL = 2.0
-"""Seconds between two lines of log about a long recovery."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -60,16 +72,41 @@ class Store:
         sync_interval: float = 0.1,
         disk: Disk | None = None,
         clock: Callable[[], int] = time.time_ns,
+        keys: Keys = KEYS,
     ) -> None:
         self.directory = directory
         self._durability = durability
         self.disk = disk or Disk()
         self.logs: dict[str, Log] = {}
         self.on_commit: list[Callable[[Committed], None]] = []
-        self._writer = Writer(
-            directory, self.disk, durability, sync_interval, self._committed, clock, self._unmade
+        self.hub_directory = directory / HUB_DIRECTORY
+        self._index = Index(self.hub_directory / "index.sqlite")
+        self.sequencer = Sequencer(
+            self._index, self.disk, self.path, keys, sync=durability is Durability.ALWAYS
         )
-        self._index = Index(directory / HUB_DIRECTORY / "index.sqlite")
+        self.watches = Watches(keys)
+        self._writer = Writer(
+            directory,
+            self.disk,
+            durability,
+            sync_interval,
+            self.sequencer.take,
+            self._committed,
+            clock,
+            self._unmade,
+            self.watches.tell,
+        )
+        self._catalog = Catalog(self.hub_directory / "streams", self.disk)
+        self.derived: dict[str, Matcher] = {}  # by the name of the stream
+        self._derived = DerivedStreams(self._index)
+        self.sources = Sources(
+            self.disk,
+            lambda log: f"{directory}/{file_name(log.name, log.format)}",
+            self._find,
+            lambda number: self.sequencer.numbered[number],
+            self.derived.get,
+            keys,
+        )
         self._changed: set[Log] = set()
         self._lock: int | None = None
         self._saver: asyncio.Task[None] | None = None
@@ -94,6 +131,7 @@ class Store:
         self._closing.set()
         if self._saver:
             await self._saver
+        await self.sequencer.close()
         self._release()
 
     def _release(self) -> None:
@@ -111,10 +149,98 @@ class Store:
 
         The future is as `Writer.submit` gives it.
         """
+        return self._writer.submit(self._log(name, TSV), batch)
+
+    def commit(
+        self, name: str, draft: Draft, guard: Guard | None = None
+    ) -> asyncio.Future[Receipt]:
+        """Commit the events of a stream; like `append`, but a new log is one of documents.
+
+        Raises `FormatConflict` if the log is of lines that cannot hold them.
+        """
+        log = self._log(name, NDJSON)
+        if log.format == NDJSON:
+            return self._writer.submit(log, draft, guard)
+        if draft.metadata:
+            raise FormatConflict(
+                f"log {name!r} is a channel's: its lines have no room for a commit's metadata; "
+                "commit without, or to another stream"
+            )
+        return self._writer.submit(log, draft.as_batch(), guard)
+
+    def _log(self, name: str, form: str) -> Log:
+        """The log of a name; a new one gets this format. Raises `NameTaken`."""
         log = self.logs.get(name)
         if log is None:
-            log = self.logs[name] = Log(name)
-        return self._writer.submit(log, batch)
+            if name in self.derived:
+                raise NameTaken(f"stream {name!r} is derived: it takes no events of its own")
+            log = self.logs[name] = Log(name, form)
+        return log
+
+    async def make(self, name: str, form: str) -> bool:
+        """Make an empty log; return False if it is there. Raises `FormatConflict`, `NameTaken`."""
+        new = name not in self.logs
+        log = self._log(name, form)
+        if log.format != form:
+            raise FormatConflict(
+                f"log {name!r} has the format {log.format}, for life: it cannot become {form}",
+                expected=form,
+                actual=log.format,
+            )
+        await self._writer.make(log)
+        if not log.made:
+            await self._writer.settle(log)
+        if log.made and new:
+            self._changed.add(log)
+        return new
+
+    async def seal(self, log: Log) -> None:
+        """Let a log take no more events, for good. What is pending is written. Raises `OSError`."""
+        log.closed = True
+        try:
+            await self._writer.settle(log)
+            await wrap(self._catalog.put)(Record(log.name, closed=True))
+        except BaseException:
+            log.closed = False
+            raise
+
+    async def derive(self, name: str, matcher: Matcher) -> None:
+        """Define a derived stream, durably. Raises `OSError`; then it is not defined."""
+        if name in self.logs:
+            raise NameTaken(f"stream {name!r} is a log: it cannot be derived")
+        self.derived[name] = matcher
+        try:
+            record = Record(name, msgspec.json.decode(matcher.text))
+            await wrap(self._catalog.put)(record)
+        except BaseException:
+            del self.derived[name]
+            raise
+
+    async def underive(self, name: str) -> None:
+        """Take a derived stream away. Raises `OSError`, `sqlite3.Error`."""
+        await wrap(self._catalog.remove)(name)
+        self.derived.pop(name, None)
+        await self.sequencer.in_thread(self._derived.remove, name)
+
+    async def follow(self, name: str) -> Derived:
+        """Bring a derived stream up to date. Raises `IndexFailed`, `OSError`, `sqlite3.Error`."""
+        await self.sequencer.settle()
+        head = self.sequencer.indexed
+        return await self.sequencer.in_thread(
+            self._derived.follow, name, self.derived[name], head, self.sources
+        )
+
+    def watch(self, sees: Sees) -> Watch:
+        """Watch for events that get their place from now on, or are on their way."""
+        return self.watches.open(sees, self._writer.active)
+
+    def reader(self) -> sqlite3.Connection:
+        """A connection to the index that only reads, for one thread. Raises `sqlite3.Error`."""
+        return self._index.reader()
+
+    def _find(self, name: str) -> Log | None:
+        log = self.logs.get(name)
+        return log if log is not None and log.made else None
 
     def _unmade(self, log: Log) -> None:
         """On a full disk, names that never become files must not stay in memory."""
@@ -123,16 +249,19 @@ class Store:
     async def look(self, name: str) -> None:
         """Take in lines, or a whole file, that somebody wrote by hand while the hub was running."""
         log = self.logs.get(name)
-        path = self.directory / file_name(name, TSV) if log is None else self.path(log)
-        try:
-            size = os.stat(path).st_size
-        except OSError:
+        for form in (TSV, NDJSON) if log is None else (log.format,):
+            try:
+                size = os.stat(f"{self.directory}/{file_name(name, form)}").st_size
+            except OSError:
+                continue
+            if size != (log.length if log else 0):
+                await self._writer.look(self.logs.setdefault(name, log or Log(name, form)))
             return
-        if size != (log.length if log else 0):
-            await self._writer.look(self.logs.setdefault(name, log or Log(name)))
 
     def _committed(self, commit: Committed) -> None:
         self._changed.add(commit.log)
+        if not commit.seconds:  # nobody looked at these lines when they got their place
+            self.watches.alarm(commit.log.name)
         for each in self.on_commit:
             try:
                 each(commit)
@@ -144,25 +273,64 @@ class Store:
             self._make_directories()
             self._take_lock()
             known = {(entry.name, entry.format): entry for entry in self._index.open()}
+            self.sequencer.load(max([each.number for each in known.values()], default=0))
+            opening = Opening(self.directory, self.hub_directory / "torn", self.disk)
             indexed = bool(known)
-            self._find_logs(known)
+            opening.find(known)
         except OSError as error:
             raise StartupError(f"cannot use the events directory: {error}") from error
+        self.logs = opening.logs
+        self.sequencer.numbered = {log.number: log for log in self.logs.values() if log.number}
         if self.logs and not indexed:
             logger.info("there was no index: %d logs were read to make it", len(self.logs))
-        changed, self._changed = self._changed, set()
-        self._sync_all(changed)
-        self._save(map(_entry, changed), known)  # what is left in it has no file any more
+        self._sync_all(opening.changed)
+        # What is left in it has no file any more.
+        self._index.save([], [each.number for each in known.values()])
+        self._give_positions(opening.changed)
+        self._save(map(_entry, opening.changed))
+        for record in self._catalog.load():
+            self._take_record(record)
+        self._derived.load(self.derived)
+
+    def _give_positions(self, changed: Iterable[Log]) -> None:
+        """Bring what was found in files, and has no positions yet, into the global order."""
+        tails: list[Tail] = []
+        for log in changed:
+            revision, offset = self._index.covered(log.number) if log.number else (0, 0)
+            if revision > log.version:
+                logger.error(
+                    "%s has %d events, but %d had positions", self.path(log), log.version, revision
+                )
+                self._index.forget(log.number, log.version)
+                revision, offset = self._index.covered(log.number)
+            if revision < log.version:
+                tails.append(Tail(log, str(self.path(log)), revision + 1, offset))
+        try:
+            self.sequencer.adopt(in_time_order(self.disk, tails))
+        except (OSError, sqlite3.Error) as error:
+            raise StartupError(f"the index could not be written: {error}") from error
+
+    def _take_record(self, record: Record) -> None:
+        log = self.logs.get(record.stream)
+        if record.closed and log:
+            log.closed = True
+        elif record.closed or log:
+            logger.error("what .hub/streams says of %r is passed over", record.stream)
+        else:
+            try:
+                self.derived[record.stream] = compile_matcher(record.matcher)
+            except InvalidRequest as error:
+                logger.error("derived stream %r has no sound matcher: %s", record.stream, error)
 
     def _make_directories(self) -> None:
-        path = self.directory / HUB_DIRECTORY
+        path = self.hub_directory
         new = [each for each in (path, *path.parents) if not each.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for each in new:  # else all of it could be gone after a power cut
             logfile.sync_directory(self.disk, each.parent)
 
     def _take_lock(self) -> None:
-        path = self.directory / HUB_DIRECTORY / "lock"
+        path = self.hub_directory / "lock"
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,91 +343,6 @@ class Store:
         with suppress(OSError):  # the disk may be full; that is no reason not to read
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-
-    def _find_logs(self, known: dict[tuple[str, str], Entry]) -> None:
-        with os.scandir(self.directory) as files:
-            for file in files:
-                stem, dot, form = file.name.rpartition(".")
-                if not dot or not stem or form not in (TSV, NDJSON) or not file.is_file():
-                    continue
-                name = unquote(stem)
-                is_log = is_channel_name(name) and file.name == file_name(name, form)
-                if not is_log or form == NDJSON:
-                    logger.warning("%s is not the file of a channel: passed over", file.path)
-                    continue
-                stat = file.stat()
-                log = Log(name, form)
-                log.made = True
-                self._learn(log, known.pop((name, form), None), stat.st_size, stat.st_mtime_ns)
-                self.logs[name] = log
-
-    def _learn(self, log: Log, entry: Entry | None, size: int, modified: int) -> None:
-        """Take over what the index knows of a log, and read what it does not know."""
-        found = Scan(0, 0, "", IdOrder())
-        if entry and self._goes_on(log, entry, size, modified):
-            found = _scan_of(entry)
-        log.synced = found.length
-        if not entry or found.length < size or entry.length > size:
-            self._read(log, found, entry.length if entry and entry.length <= size else 0)
-            self._changed.add(log)
-        log.damage = found.damage
-        log.length = found.length
-        log.version = found.version
-        log.last_id = found.last_id
-        log.order = found.order
-
-    def _goes_on(self, log: Log, entry: Entry, size: int, modified: int) -> bool:
-        """Whether the file is what the index knows, perhaps with more behind it."""
-        if entry.length == size:
-            return entry.modified == modified
-        if entry.length > size:
-            written = entry.length
-            logger.error("%s has %d bytes, but %d had been written", self.path(log), size, written)
-            return False
-        try:
-            return search.ends_with(self.disk, self.path(log), entry.length, entry.last_id)
-        except OSError:
-            return False  # reading it all will tell
-
-    def _read(self, log: Log, found: Scan, promised: int) -> None:
-        """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off."""
-        path = self.path(log)
-        try:
-            scan(self.disk, path, found, _Progress(log.name))
-            if found.zeroed and 0 < promised <= found.length:
-                # A power cut: what was acknowledged since lies before what never got to the disk.
-                found.damage, found.torn = None, os.stat(path).st_size - found.length
-            if found.torn and found.length < promised:
-                found.damage = f"line {found.version + 1}: it is torn, though it had been written"
-            elif found.torn:
-                self._cut(path, found)
-        except OSError as error:
-            found.damage = f"its file cannot be read or mended: {error.strerror or error}"
-        if found.damage:
-            logger.error("%s takes no writes: %s", path, found.damage)
-
-    def _cut(self, path: Path, found: Scan) -> None:
-        self._keep_torn(path, found)
-        logfile.cut(self.disk, path, found.length)
-        logger.warning(
-            "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
-            path,
-            found.torn,
-            found.length,
-        )
-
-    def _keep_torn(self, path: Path, found: Scan) -> None:
-        """Put what is to be cut off aside, for whoever wants to look at it."""
-        aside = self.directory / HUB_DIRECTORY / "torn" / f"{path.name}-{found.length}"
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            with open(path, "rb") as source, open(aside, "wb") as target:
-                source.seek(found.length)
-                shutil.copyfileobj(source, target)
-        except OSError as error:
-            logger.warning("%s: could not keep what is cut off: %s", path, error)
-        else:
-            logger.warning("%s: what is cut off is kept in %s", path, aside)
 
     def _sync_all(self, logs: Collection[Log]) -> None:
         """Put on disk what was found in files: from now on readers are told of it."""
@@ -286,10 +369,15 @@ class Store:
             changed, self._changed = list(self._changed), set()
             for at in range(0, len(changed), SAVED_AT_ONCE):
                 entries = [_entry(log) for log in changed[at : at + SAVED_AT_ONCE]]
-                await wrap(self._save)(entries)
+                try:
+                    await self.sequencer.settle()  # a row says that all of the log has positions
+                    await self.sequencer.in_thread(self._save, entries)
+                except IndexFailed:
+                    self._changed.update(changed[at:])
+                    break
 
-    def _save(self, entries: Iterable[Entry | None], gone: Iterable[tuple[str, str]] = ()) -> None:
-        self._index.save([dated for each in entries if each and (dated := self._dated(each))], gone)
+    def _save(self, entries: Iterable[Entry | None]) -> None:
+        self._index.save([dated for each in entries if each and (dated := self._dated(each))])
 
     def _dated(self, entry: Entry) -> Entry | None:
         """The row with its file's modification time, unless the file has gone on."""
@@ -305,32 +393,17 @@ class Store:
 
 def _entry(log: Log) -> Entry | None:
     """What is known of a log, as a row of the index; None if it must be read again."""
-    if not log.made:
+    if not log.made or not log.number:
         return None
     order = log.order
     return Entry(
-        log.name, log.format, log.length, 0, log.version, log.last_id, order.clock, order.ordered
+        log.number,
+        log.name,
+        log.format,
+        log.length,
+        0,
+        log.version,
+        log.last_id,
+        order.clock,
+        order.ordered,
     )
-
-
-def _scan_of(entry: Entry) -> Scan:
-    """What a row of the index knows, as the beginning of a scan."""
-    order = IdOrder(clock=entry.clock, ordered=entry.ordered)
-    moment = time_of(entry.last_id) if entry.ordered and entry.version else None
-    if moment is not None:
-        order.earliest = order.latest = moment
-    return Scan(entry.length, entry.version, entry.last_id, order)
-
-
-class _Progress:
-    """Tells the log how far a long recovery is."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._next = time.monotonic() + PROGRESS_INTERVAL
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + PROGRESS_INTERVAL
-            logger.info("log %s: reading it again, %d %%", self._name, 100 * done // total)

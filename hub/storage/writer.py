@@ -21,9 +21,18 @@ from typing import TypeVar
 from aiofiles.os import wrap
 from msgspec import structs
 
-from hub.errors import Closing, DiskFull, HubError, LogDamaged, LogUnavailable, WriteFailed
+from hub.document import Draft
+from hub.errors import (
+    Closing,
+    DiskFull,
+    HubError,
+    LogDamaged,
+    LogUnavailable,
+    StreamClosed,
+    WriteFailed,
+)
 from hub.event import IdOrder, file_name
-from hub.formats import Batch
+from hub.formats import NDJSON, Batch
 from hub.options import Durability
 from hub.storage import logfile
 from hub.storage.files import OpenFiles
@@ -31,17 +40,21 @@ from hub.storage.group import (
     GROUP_BYTES,
     Entry,
     Receipt,
-    give_ids,
-    lines_of,
+    enter,
+    lines_of_group,
     pieces_of,
     size_of,
 )
-from hub.storage.log import Committed, Log, Pending
+from hub.storage.log import Committed, Guard, Log, Pending
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
 
 THREADS = 16
 """Syncs that can be under way at once, each of another log."""
+
+INLINE_BYTES = 16 * 1024
+"""A group up to this size that need not be synced is written without a thread: the system takes
+it into its cache in less time than the way to a thread takes."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -59,9 +72,11 @@ class Writer:
         disk: Disk,
         durability: Durability,
         sync_interval: float,
+        sequence: Callable[[Committed], int],
         committed: Callable[[Committed], None],
         clock: Callable[[], int] = time.time_ns,
         unmade: Callable[[Log], None] = lambda log: None,
+        forming: Callable[[Log, Entry, Guard | None], None] = lambda log, entry, guard: None,
     ) -> None:
         self._directory = directory
         self._disk = disk
@@ -69,9 +84,12 @@ class Writer:
         self._durability = durability
         self._sync = durability is Durability.ALWAYS
         self._sync_interval = sync_interval
+        self._sequence = sequence  # gives a group its place in the global order
         self._committed = committed
         self._clock = clock
         self._unmade = unmade  # told of a log whose file could not be made
+        self._forming = forming  # told of every batch that has its place, before it is written
+        self.active: set[Log] = set()  # with a group on its way into the file
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsynced: set[Log] = set()
@@ -82,12 +100,14 @@ class Writer:
         """The file of a log."""
         return self._directory / file_name(log.name, log.format)
 
-    def submit(self, log: Log, batch: Batch) -> asyncio.Future[Receipt]:
+    def submit(
+        self, log: Log, batch: Batch | Draft, guard: Guard | None = None
+    ) -> asyncio.Future[Receipt]:
         """Queue the batch; the future ends when it is as durable as promised.
 
-        The future ends with a `LogUnavailable` if it cannot be stored; then
-        none of it is. Cancelling it is safe: the batch is committed or not,
-        whole.
+        The future ends with a `LogUnavailable` if it cannot be stored, or with
+        what `guard` says when it refuses; then none of it is. Cancelling it is
+        safe: the batch is committed or not, whole.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Receipt] = loop.create_future()
@@ -97,12 +117,35 @@ class Writer:
         if log.damage:
             done.set_exception(LogDamaged(f"log {log.name!r} takes no writes: {log.damage}"))
             return done
+        if log.closed:
+            done.set_exception(StreamClosed(f"stream {log.name!r} is closed: it takes no events"))
+            return done
         if log.pending is None:
-            log.pending = [Pending(batch, done)]
+            log.pending = [Pending(batch, done, guard)]
             self._begin(self._drain(log))
         else:
-            log.pending.append(Pending(batch, done))
+            log.pending.append(Pending(batch, done, guard))
         return done
+
+    async def settle(self, log: Log) -> None:
+        """Wait until nothing is pending on a log. Cancelling is safe."""
+        while log.pending is not None:
+            await asyncio.wait(tuple(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
+    async def make(self, log: Log) -> None:
+        """Make the file of a new log, empty. Raises `LogUnavailable`."""
+        if log.pending is not None or log.made:
+            return  # whoever writes to it makes it
+        log.pending = []  # this is its writer task for a moment
+        await asyncio.shield(self._begin(self._make_only(log)))
+
+    async def _make_only(self, log: Log) -> None:
+        try:
+            await self._in_thread(self._make, log)
+        except OSError as error:
+            raise self._failed(log, error) from error
+        finally:
+            await self._drain(log)
 
     async def look(self, log: Log) -> None:
         """Take in what somebody appended by hand, unless the log is being written.
@@ -169,27 +212,83 @@ class Writer:
 
     async def _commit(self, log: Log, group: list[Pending]) -> None:
         began = time.perf_counter()
-        while True:
-            order = structs.replace(log.order)
-            entries = [give_ids(order, each.batch, self._clock) for each in group]
-            try:
-                end, lines = await self._write_in_thread(log, entries)
-                break
-            except FileChanged as change:
-                await self._take_in(log, change.size)
-            except Unsynced as failure:
-                log.unsound = True
-                raise self._failed(log, failure.cause) from failure
-            except OSError as error:
-                raise self._failed(log, error) from error
+        refused: list[tuple[Pending, HubError]] = []
+        try:
+            while True:
+                order = structs.replace(log.order)
+                accepted = self._form(log, order, group, refused)
+                if not accepted:
+                    break
+                try:
+                    end, lines = await self._write_group(log, log.forming)
+                    break
+                except FileChanged as change:
+                    await self._take_in(log, change.size)
+                except Unsynced as failure:
+                    log.unsound = True
+                    raise self._failed(log, failure.cause) from failure
+                except OSError as error:
+                    raise self._failed(log, error) from error
+                group = accepted
+        except BaseException:
+            log.forming = []
+            self.active.discard(log)
+            raise
+        if accepted:
+            self._succeed(log, accepted, end, lines, order, began)
+        for each, refusal in refused:
+            if not each.done.done():
+                each.done.set_exception(refusal)
+
+    def _form(
+        self,
+        log: Log,
+        order: IdOrder,
+        group: list[Pending],
+        refused: list[tuple[Pending, HubError]],
+    ) -> list[Pending]:
+        """Give each batch its ids and revisions, unless its guard refuses: one synchronous step."""
+        version = log.version
+        log.forming = []
+        self.active.add(log)
+        accepted: list[Pending] = []
+        for each in group:
+            error = each.guard.refusal(log.name, version) if each.guard else None
+            if error:
+                refused.append((each, error))
+                continue
+            entry = enter(log.name, log.format, version, order, each.batch, self._clock)
+            log.forming.append(entry)
+            accepted.append(each)
+            version += entry.receipt.count
+            self._forming(log, entry, each.guard)
+        return accepted
+
+    def _succeed(
+        self,
+        log: Log,
+        group: list[Pending],
+        end: int,
+        lines: bytes | None,
+        order: IdOrder,
+        began: float,
+    ) -> None:
+        entries, log.forming = log.forming, []
+        self.active.discard(log)
         count = sum([each.receipt.count for each in entries])
+        version = log.version
         start = self._advance(log, end, count, entries[-1].receipt.last_id, order)
         if self._sync:
             log.synced = end
+        seconds = time.perf_counter() - began
+        commit = Committed(log, start, end, count, version + 1, lines, seconds)
+        before = self._sequence(commit) - 1 - version
         for each, entry in zip(group, entries, strict=True):
+            receipt = entry.receipt
+            receipt.position = before + receipt.version + receipt.count
             if not each.done.done():
-                each.done.set_result(entry.receipt)
-        self._committed(Committed(log, start, end, count, lines, time.perf_counter() - began))
+                each.done.set_result(receipt)
+        self._committed(commit)
 
     def _advance(self, log: Log, end: int, count: int, last_id: str, order: IdOrder) -> int:
         start = log.length
@@ -202,6 +301,12 @@ class Writer:
             if self._syncing is None:
                 self._syncing = asyncio.get_running_loop().create_task(self._sync_regularly())
         return start
+
+    async def _write_group(self, log: Log, entries: list[Entry]) -> tuple[int, bytes | None]:
+        quick = log.fd is not None and not self._sync and not log.unsound
+        if quick and size_of(entries) <= INLINE_BYTES:
+            return self._write(log, entries)
+        return await self._write_in_thread(log, entries)
 
     def _write_in_thread(
         self, log: Log, entries: list[Entry]
@@ -232,8 +337,9 @@ class Writer:
         disk, good, sync = self._disk, log.length, self._sync
         if size_of(entries) > GROUP_BYTES:
             return logfile.append_group(disk, fd, path, good, pieces_of(entries), sync=sync), None
-        lines = lines_of(entries)
-        if all(each.receipt.count == 1 for each in entries):
+        lines = lines_of_group(entries)
+        # What stands in a document tells of a commit that is not whole; a TSV line does not.
+        if log.format == NDJSON or all(each.receipt.count == 1 for each in entries):
             return logfile.append(disk, fd, good, lines, sync=sync), lines
         return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
 
@@ -251,13 +357,16 @@ class Writer:
             known.damage = f"the file has {size} bytes, but {log.length} were acknowledged"
         else:
             try:
-                await self._in_thread(scan, self._disk, self.path(log), known)
+                await self._in_thread(scan, self._disk, self.path(log), known, None, log.format)
             except OSError as error:
                 raise self._failed(log, error) from error
         count = known.version - log.version
         if count:
+            revision = log.version + 1
             start = self._advance(log, known.length, count, known.last_id, known.order)
-            self._committed(Committed(log, start, known.length, count, None, 0.0))
+            commit = Committed(log, start, known.length, count, revision, None, 0.0)
+            self._sequence(commit)
+            self._committed(commit)
             logger.info("log %s: took in %d lines appended by hand", log.name, count)
         if known.damage:
             log.damage = known.damage

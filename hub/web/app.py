@@ -15,8 +15,9 @@ from aiohttp import HttpVersion11, web
 from hub.engines.base import Engine
 from hub.errors import HubError
 from hub.options import Options
+from hub.streams import Streams
 from hub.subscription import Subscriptions
-from hub.web import channels, operations
+from hub.web import channels, operations, streams
 from hub.web.bodies import Bodies
 from hub.web.context import HUB, Context
 from hub.web.errors import answer, answer_to
@@ -34,6 +35,7 @@ def make_app(options: Options, engine: Engine) -> web.Application:
     hub = Context(
         options,
         engine,
+        Streams(engine),
         subscriptions,
         Metrics(engine, subscriptions),
         Bodies(options.max_held_bytes),
@@ -51,6 +53,13 @@ def make_app(options: Options, engine: Engine) -> web.Application:
         ("GET", "/", operations.welcome),
         ("GET", "/health", operations.health),
         ("GET", "/metrics", operations.metrics),
+        ("GET", "/streams", streams.listing),
+        ("GET", "/streams/{path:.+}", streams.get),
+        ("POST", "/streams/{path:.+}", streams.post),
+        ("PUT", "/streams/{path:.+}", streams.put),
+        ("DELETE", "/streams/{path:.+}", streams.delete),
+        ("GET", "/query", streams.query),
+        ("GET", "/query/{path:.+}", streams.query),
         ("*", "/{path:.*}", _elsewhere),
     ):
         app.router.add_route(method, path, bounded(door), expect_handler=_go_on)
@@ -79,6 +88,7 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
 
 async def _end_subscriptions(app: web.Application) -> None:
     app[HUB].subscriptions.close()
+    app[HUB].streams.close()
 
 
 async def _go_on(request: web.Request) -> web.StreamResponse | None:

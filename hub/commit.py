@@ -1,0 +1,119 @@
+"""What a client sends to commit events to a stream, made ready to be stored.
+
+Owns the body of a commit: which members it has, what an event must be, and the
+compact bytes that are kept. Numbers keep their digits. It must not know what
+becomes of it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hub.document import OWN_METADATA, Draft, Keys, payload_labels_reader
+from hub.errors import InvalidEvent, InvalidRequest, TooLarge
+from hub.event import Limits, check_size, check_type
+from hub.formats import NOT_JSON, check_utf8
+from hub.selector import Condition, parse_condition
+
+_CONTROLS = bytes(range(32))
+_ANY = frozenset({"any"})
+_EMPTY = frozenset({"empty", "emptystream"})
+_SHAPE = '{"events": [{"type": "OrderPlaced"}], "expectedVersion": 3}'
+
+
+class _Body(Struct, forbid_unknown_fields=True, rename="camel"):
+    events: list[Raw] | UnsetType = UNSET
+    expected_version: Any = None
+    condition: Any = None
+    metadata: Raw = Raw(b"null")
+
+
+class Commit(Struct):
+    """A commit that is sound in itself."""
+
+    draft: Draft
+    expected: int | None  # the version that the stream must have
+    condition: Condition | None
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+
+
+def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
+    """The commit that a request's body says; all of it may take `most` bytes when stored.
+
+    Raises `InvalidRequest`, `InvalidEvent` for an event that cannot be kept, `TooLarge`.
+    """
+    try:
+        check_utf8(body)
+        fields = _decode_body(body)
+    except (InvalidEvent, *NOT_JSON) as error:
+        raise InvalidRequest(f"the commit cannot be read ({error}); {_SHAPE} is right") from None
+    if fields.events is UNSET or not fields.events:
+        raise InvalidRequest(f"the commit has no events; {_SHAPE} is right")
+    metadata = _metadata_of(fields.metadata, limits)
+    if len(body) + len(metadata) * len(fields.events) > most:
+        raise TooLarge(
+            f"{len(metadata)} bytes of metadata with each of {len(fields.events)} events, and "
+            f"the events, are more than {most} bytes, the limit for a request"
+        )
+    draft = Draft([], [], [], str(uuid.uuid4()), metadata)
+    read = payload_labels_reader(keys)
+    for number, event in enumerate(fields.events, 1):
+        payload = _compact(bytes(event))
+        if payload[:1] != b"{":
+            raise InvalidEvent(f"event {number} is no JSON object")
+        check_size(len(payload), limits.event_bytes)
+        labels = read(payload)
+        try:
+            check_type(labels.type, limits.type_bytes)
+        except InvalidEvent as error:
+            raise InvalidEvent(f"event {number}: {error.reason}") from None
+        draft.payloads.append(payload)
+        draft.types.append(labels.type)
+        draft.tags.append(labels.tags)
+    condition = None if fields.condition is None else parse_condition(fields.condition)
+    return Commit(draft, _expected(fields.expected_version), condition)
+
+
+def _compact(text: bytes) -> bytes:
+    compact = msgspec.json.format(text, indent=-1)
+    if len(compact.translate(None, _CONTROLS)) != len(compact):
+        raise InvalidRequest("a string holds a control character that is not escaped")
+    return compact
+
+
+def _metadata_of(given: Raw, limits: Limits) -> bytes:
+    """The members of a user's metadata, each after a comma."""
+    text = _compact(bytes(given))
+    if text == b"null":
+        return b""
+    if text[:1] != b"{":
+        raise InvalidRequest("the commit's metadata is no JSON object")
+    own = OWN_METADATA.intersection(msgspec.json.decode(text, type=dict[str, Raw]))
+    if own:
+        raise InvalidRequest(f"the hub itself sets {sorted(own)[0]!r} in the metadata")
+    check_size(len(text), limits.event_bytes)
+    return b"," + text[1:-1] if text != b"{}" else b""
+
+
+def _expected(value: Any) -> int | None:
+    """The version that `expectedVersion` says; None if it may be any."""
+    if value is None or value == -1:
+        return None
+    if type(value) is str:
+        word = value.strip().lower()
+        if word in _ANY:
+            return None
+        if word in _EMPTY:
+            return 0
+        value = int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else value
+    if type(value) is not int or value < 0:
+        raise InvalidRequest(
+            f"expectedVersion is {value!r}: a whole number from 0 on, 'any' or 'empty' are right"
+        )
+    return value

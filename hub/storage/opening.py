@@ -1,0 +1,165 @@
+"""Finds the logs of a directory, and makes each sound: recovery at opening.
+
+Owns what is cut off, what is kept, and when a log takes no writes. Must not
+know positions, nor who reads. All blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+from hub.event import IdOrder, file_name, is_stream_name, time_of
+from hub.formats import NDJSON, TSV
+from hub.storage import logfile, search
+from hub.storage.index import Entry
+from hub.storage.log import Log
+from hub.storage.logfile import Disk
+from hub.storage.recovery import Scan, scan
+
+PROGRESS_INTERVAL = 2.0
+"""Seconds between two lines of log about a long recovery."""
+
+logger = logging.getLogger(__name__)
+
+
+class Opening:
+    """One look through an events directory. `torn` is where to keep what is cut off."""
+
+    def __init__(self, directory: Path, torn: Path, disk: Disk) -> None:
+        self._directory = directory
+        self._torn = torn
+        self._disk = disk
+        self.logs: dict[str, Log] = {}
+        self.changed: set[Log] = set()  # other than the index knew them
+
+    def find(self, known: dict[tuple[str, str], Entry]) -> None:
+        """Find every log, taking what the index knows of it out of `known`. Raises `OSError`."""
+        with os.scandir(self._directory) as files:
+            for file in files:
+                stem, dot, form = file.name.rpartition(".")
+                if not dot or not stem or form not in (TSV, NDJSON) or not file.is_file():
+                    continue
+                name = unquote(stem)
+                if not is_stream_name(name) or file.name != file_name(name, form):
+                    logger.warning("%s is not the file of a log: passed over", file.path)
+                    continue
+                if not self._is_the_one(name, form):
+                    continue
+                stat = file.stat()
+                log = Log(name, form)
+                log.made = True
+                self._learn(log, known.pop((name, form), None), stat.st_size, stat.st_mtime_ns)
+                self.logs[name] = log
+
+    def _is_the_one(self, name: str, form: str) -> bool:
+        """A name has one file: of two, the TSV."""
+        if form == TSV or not (self._directory / file_name(name, TSV)).exists():
+            return True
+        logger.error(
+            "%s is passed over: %s has this name already",
+            file_name(name, form),
+            file_name(name, TSV),
+        )
+        return False
+
+    def _path(self, log: Log) -> Path:
+        return self._directory / file_name(log.name, log.format)
+
+    def _learn(self, log: Log, entry: Entry | None, size: int, modified: int) -> None:
+        """Take over what the index knows of a log, and read what it does not know."""
+        found = Scan(0, 0, "", IdOrder())
+        log.number = entry.number if entry else 0
+        if entry and self._goes_on(log, entry, size, modified):
+            found = _scan_of(entry)
+        log.synced = found.length
+        if not entry or found.length < size or entry.length > size:
+            self._read(log, found, entry.length if entry and entry.length <= size else 0)
+            self.changed.add(log)
+        log.damage = found.damage
+        log.length = found.length
+        log.version = found.version
+        log.last_id = found.last_id
+        log.order = found.order
+
+    def _goes_on(self, log: Log, entry: Entry, size: int, modified: int) -> bool:
+        """Whether the file is what the index knows, perhaps with more behind it."""
+        if entry.length == size:
+            return entry.modified == modified
+        if entry.length > size:
+            written = entry.length
+            logger.error("%s has %d bytes, but %d had been written", self._path(log), size, written)
+            return False
+        try:
+            return search.ends_with(
+                self._disk, self._path(log), entry.length, entry.last_id
+            )
+        except OSError:
+            return False  # reading it all will tell
+
+    def _read(self, log: Log, found: Scan, promised: int) -> None:
+        """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off."""
+        path = self._path(log)
+        try:
+            scan(self._disk, path, found, _Progress(log.name))
+            if found.zeroed and 0 < promised <= found.length:
+                # A power cut: what was acknowledged since lies before what never got to the disk.
+                found.damage, found.torn = None, os.stat(path).st_size - found.length
+            if found.torn and found.length < promised:
+                found.damage = f"line {found.version + 1}: it is torn, though it had been written"
+            elif found.torn:
+                self._cut(path, found)
+        except OSError as error:
+            found.damage = f"its file cannot be read or mended: {error.strerror or error}"
+        if found.damage:
+            logger.error("%s takes no writes: %s", path, found.damage)
+
+    def _cut(self, path: Path, found: Scan) -> None:
+        self._keep_torn(path, found)
+        logfile.cut(self._disk, path, found.length)
+        logger.warning(
+            "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
+            path,
+            found.torn,
+            found.length,
+        )
+
+    def _keep_torn(self, path: Path, found: Scan) -> None:
+        """Put what is to be cut off aside, for whoever wants to look at it."""
+        aside = self._torn / f"{path.name}-{found.length}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            with open(path, "rb") as source, open(aside, "wb") as target:
+                source.seek(found.length)
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            logger.warning("%s: could not keep what is cut off: %s", path, error)
+        else:
+            logger.warning("%s: what is cut off is kept in %s", path, aside)
+
+
+def _scan_of(entry: Entry) -> Scan:
+    """What a row of the index knows, as the beginning of a scan."""
+    order = IdOrder(clock=entry.clock, ordered=entry.ordered)
+    moment = time_of(entry.last_id) if entry.ordered and entry.version else None
+    if moment is not None:
+        order.earliest = order.latest = moment
+    return Scan(entry.length, entry.version, entry.last_id, order)
+
+
+class _Progress:
+    """Tells the log how far a long recovery is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = time.monotonic() + PROGRESS_INTERVAL
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PROGRESS_INTERVAL
+            logger.info("log %s: reading it again, %d %%", self._name, 100 * done // total)

@@ -1,0 +1,278 @@
+"""Reads the global order: the documents of many logs, by position.
+
+Owns cursors that go through the index and the files behind it. All blocks, and
+belongs on a reading thread; a cursor is for one reader at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from hub.document import Keys, documents, labels_reader
+from hub.formats import NDJSON, split_rows
+from hub.matcher import Matcher
+from hub.selector import Kind, Selector
+from hub.storage.log import Log
+from hub.storage.logfile import Disk, opened
+from hub.storage.plan import By, Plan, Planner, Scope
+
+PIECE = 1024 * 1024
+"""About how many bytes of logs are read at once."""
+
+ROWS = 4096
+"""Runs fetched from the index at once."""
+
+WINDOW = 200_000
+"""Positions that one look at every run goes over."""
+
+GAP = 4096
+"""Bytes between two runs of a log that are read rather than passed over."""
+
+_ROWS = (  # one row of JSON: Python's SQLite takes and gives back the interpreter at each row
+    "SELECT json_group_array(json_array(position, log, revision, offset, count, size)) FROM ("
+    "SELECT * FROM runs r WHERE {where} ORDER BY position {order} LIMIT {limit})"
+)
+
+_decode_runs = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int]]).decode
+Row = tuple[int, int, int, int, int, int]
+
+
+class Slice(Struct, gc=False):
+    """Documents that follow each other: the number of the first, how many, their lines."""
+
+    number: int
+    count: int
+    lines: bytes
+
+
+class Sources(Struct):
+    """What a cursor needs of the store."""
+
+    disk: Disk
+    path: Callable[[Log], str]
+    find: Callable[[str], Log | None]
+    numbered: Callable[[int], Log]
+    derived: Callable[[str], Matcher | None]
+    keys: Keys
+
+
+class OrderCursor:
+    """Goes through a scope from `low` to `high`, or with `backwards` from `high` to `low`."""
+
+    def __init__(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> None:
+        self._scope = scope
+        self._from = max(1, low)
+        self._to = high
+        self._backwards = backwards
+        self._rows: deque[Row] = deque()
+        # Positions of runs that have yet to be fetched; known when reading begins.
+        self._low, self._high = 0, high
+        self._plan: Plan | None = None
+        self._sees: Callable[[str, bytes], bool] | None = None
+
+    def read(self, db: sqlite3.Connection, sources: Sources) -> list[Slice] | None:
+        """The next documents; None at the end. Perhaps none of what was looked at matches.
+
+        Raises `OSError` and `sqlite3.Error`.
+        """
+        if self._plan is None:
+            self._plan = self._begin(db, sources)
+        if not self._rows:
+            if self._low > self._high:
+                return None
+            self._fetch(db, self._plan)
+        return self._slices(self._take(), sources)
+
+    def _begin(self, db: sqlite3.Connection, sources: Sources) -> Plan:
+        planner = Planner(db, sources.find, sources.derived, sources.keys.type)
+        plan = planner.plan(self._scope, self._from, self._to)
+        if not plan.exact:
+            self._sees = seer(self._scope, sources)
+        (first,) = db.execute(  # the run that holds the first event may begin before it
+            "SELECT max(position) FROM runs WHERE position <= ?", (self._from,)
+        ).fetchone()
+        self._low = first or self._from
+        return plan
+
+    def _fetch(self, db: sqlite3.Connection, plan: Plan) -> None:
+        """Get the next rows, and move the bounds to what they leave."""
+        low, high, backwards = self._low, self._high, self._backwards
+        if plan.drivers is None:
+            if backwards:
+                low = max(low, high - WINDOW + 1)
+            else:
+                high = min(high, low + WINDOW - 1)
+            rows = self._select(db, plan, "position BETWEEN ? AND ?", [low, high], ROWS)
+            end = rows[-1][0] if len(rows) == ROWS else None
+        else:
+            places, end = self._driven(db, plan.drivers, low, high)
+            listed = msgspec.json.encode(places).decode()
+            where = "position IN (SELECT value FROM json_each(?))"
+            rows = self._select(db, plan, where, [listed], -1)
+        self._rows.extend(rows)
+        if backwards:
+            self._high = (low if end is None else end) - 1
+        else:
+            self._low = (high if end is None else end) + 1
+
+    def _select(
+        self,
+        db: sqlite3.Connection,
+        plan: Plan,
+        where: str,
+        values: Sequence[object],
+        limit: int,
+    ) -> list[Row]:
+        text = _ROWS.format(
+            where=f"{where} AND ({plan.test})",
+            order="DESC" if self._backwards else "",
+            limit=limit,
+        )
+        (found,) = db.execute(text, (*values, *plan.values)).fetchone()
+        return _decode_runs(found)
+
+    def _driven(
+        self, db: sqlite3.Connection, drivers: Iterable[tuple[By, int]], low: int, high: int
+    ) -> tuple[list[int], int | None]:
+        """Positions of runs that the drivers lead to, and how far they are complete (None: all)."""
+        found: set[int] = set()
+        horizon: int | None = None
+        order = "DESC" if self._backwards else "ASC"
+        for by, key in drivers:
+            (text,) = db.execute(
+                f"SELECT json_group_array(position) FROM ({by.value} "  # noqa: S608
+                f"AND position BETWEEN ? AND ? ORDER BY position {order} LIMIT ?)",
+                (key, low, high, ROWS),
+            ).fetchone()
+            places = msgspec.json.decode(text, type=list[int])
+            found.update(places)
+            if len(places) == ROWS:
+                end = places[-1]
+                if horizon is None or (end > horizon if self._backwards else end < horizon):
+                    horizon = end
+        if horizon is not None:
+            if self._backwards:
+                found = {each for each in found if each >= horizon}
+            else:
+                found = {each for each in found if each <= horizon}
+        return list(found), horizon
+
+    def _take(self) -> list[Row]:
+        """The next rows, as many as are good to read at once."""
+        rows, taken, size = self._rows, [], 0
+        while rows and size < PIECE:
+            row = rows.popleft()
+            size += row[5]
+            taken.append(row)
+        return taken
+
+    def _slices(self, rows: list[Row], sources: Sources) -> list[Slice]:
+        texts = _read(rows, sources)
+        slices: list[Slice] = []
+        sees = self._sees
+        for row, text in zip(rows, texts, strict=True):
+            position, count = row[0], row[4]
+            text = _as_documents(row, text, sources)
+            whole = position >= self._from and position + count - 1 <= self._to
+            if whole and sees is None and (count == 1 or not self._backwards):
+                slices.append(Slice(position, count, text))
+                continue
+            lines = text.split(b"\n")
+            lines.pop()
+            stream = sources.numbered(row[1]).name
+            found = [
+                Slice(at, 1, line + b"\n")
+                for at, line in enumerate(lines, position)
+                if self._from <= at <= self._to and (sees is None or sees(stream, line))
+            ]
+            if self._backwards:
+                found.reverse()
+            slices += found
+        return slices
+
+
+def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
+    """The bytes of runs. Those of one log that lie close together are read at once."""
+    by_log: dict[int, list[Row]] = {}
+    for row in rows:
+        by_log.setdefault(row[1], []).append(row)
+    texts: dict[int, bytes] = {}
+    for number, own in by_log.items():
+        own.sort()
+        with opened(sources.disk, sources.path(sources.numbered(number)), os.O_RDONLY) as fd:
+            first = 0
+            for at in range(1, len(own) + 1):
+                if at < len(own) and own[at][3] - own[at - 1][3] - own[at - 1][5] <= GAP:
+                    continue
+                start, end = own[first][3], own[at - 1][3] + own[at - 1][5]
+                data = sources.disk.pread(fd, end - start, start)
+                if len(data) < end - start:
+                    raise OSError(f"the log with number {number} is shorter than its index knows")
+                for position, _, _, offset, _, size in own[first:at]:
+                    texts[position] = data[offset - start : offset - start + size]
+                first = at
+    return [texts[row[0]] for row in rows]
+
+
+def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[int]) -> list[bytes]:
+    """The documents at some positions, in their order, with LF. Raises like a cursor."""
+    rows: list[Row] = []
+    for at in sorted(positions):
+        if not rows or at >= rows[-1][0] + rows[-1][4]:
+            rows.append(
+                db.execute(
+                    "SELECT position, log, revision, offset, count, size FROM runs "
+                    "WHERE position <= ? ORDER BY position DESC LIMIT 1",
+                    (at,),
+                ).fetchone()
+            )
+    found: dict[int, bytes] = {}
+    wanted = frozenset(positions)
+    for row, text in zip(rows, _read(rows, sources), strict=True):
+        text = _as_documents(row, text, sources)
+        for at, line in enumerate(text.split(b"\n")[:-1], row[0]):
+            if at in wanted:
+                found[at] = line + b"\n"
+    return [found[at] for at in positions]
+
+
+def _as_documents(row: Row, text: bytes, sources: Sources) -> bytes:
+    log = sources.numbered(row[1])
+    if log.format == NDJSON:
+        return text
+    return documents(split_rows(text), log.name, row[2], keys=sources.keys)
+
+
+def seer(scope: Scope, sources: Sources) -> Callable[[str, bytes], bool]:
+    """Whether a document of a log is in a scope, told from itself."""
+    selector, matcher, logs = scope.selector, scope.matcher, scope.logs
+    labels = labels_reader(sources.keys)
+    named = _derived_in(selector, sources) if selector else {}
+    only = None if logs is None else frozenset(logs)
+
+    def sees(stream: str, document: bytes) -> bool:
+        if only is not None and stream not in only:
+            return False
+        if selector is not None:
+            own = labels(document)
+            holders = [name for name, each in named.items() if each.matches_document(document)]
+            if not selector.matches(stream, own.type, own.tags, holders):
+                return False
+        return matcher is None or matcher.matches_document(document)
+
+    return sees
+
+
+def _derived_in(selector: Selector, sources: Sources) -> dict[str, Matcher]:
+    """The derived streams that a selector names."""
+    return {
+        term.name: matcher
+        for term in selector.terms()
+        if term.kind is Kind.NAME and (matcher := sources.derived(term.name))
+    }

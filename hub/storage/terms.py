@@ -1,0 +1,79 @@
+"""What events can be found by in the index: the terms of their lines.
+
+Owns how a type or a tag becomes a term, and which terms stand
+in lines of either format. Terms are hashes: whoever finds a run by one looks at
+its events before he believes it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+
+import msgspec
+
+from hub.document import Keys, labels_reader, payload_labels_reader
+from hub.formats import NDJSON, NOT_JSON, split_rows
+
+_HASH_BYTES = 7
+"""So that a term is an integer that SQLite can hold."""
+
+_REMEMBERED = 16_384
+_SHORT = 200
+
+
+class Kind(Enum):
+    """What a term is the name of."""
+
+    TYPE = b"type"
+    TAG = b"tag"
+
+
+def term_of(kind: Kind, name: str) -> int:
+    """The term for a name."""
+    return _remembered(kind, name) if len(name) <= _SHORT else _hash(kind, name)
+
+
+def _hash(kind: Kind, name: str) -> int:
+    text = name.encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=_HASH_BYTES, person=kind.value).digest(), "big")
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_hash)
+
+
+def terms_of(lines: list[bytes], form: str, keys: Keys) -> set[int]:
+    """The terms of whole lines, without their LF, of a log in this format."""
+    types: set[str] = set()
+    tags: set[str] = set()
+    if form == NDJSON:
+        read = labels_reader(keys)
+        for line in lines:
+            labels = read(line)
+            types.add(labels.type)
+            if labels.tags:
+                tags.update(labels.tags)
+    else:
+        _read_rows(lines, keys, types, tags)
+    types.discard("")
+    found = {term_of(Kind.TYPE, each) for each in types}
+    found.update([term_of(Kind.TAG, each) for each in tags])
+    return found
+
+
+def _read_rows(lines: list[bytes], keys: Keys, types: set[str], tags: set[str]) -> None:
+    text = b"\n".join(lines) + b"\n"
+    rows = split_rows(text)
+    types.update([each.decode() for each in {row[1] for row in rows}])
+    if not any(msgspec.json.encode(key) in text for key in (keys.type, keys.tags)):
+        return  # then no data has labels of its own, unless its keys are spelled with escapes
+    read = payload_labels_reader(keys)
+    for _, _, data in rows:
+        if data.lstrip(b" \t\x0b")[:1] == b"{":
+            try:
+                labels = read(data.replace(b"\x0b", b"\n"))
+            except NOT_JSON:
+                continue
+            types.add(labels.type)
+            tags.update(labels.tags)

@@ -1,0 +1,120 @@
+"""Tells commits under way that carry a condition of every event that gets its place.
+
+Owns the time between the reading of what has positions already and the moment
+when a commit gets its place: no event comes unseen in it. Must not know what
+the conditions are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from hub.document import Keys, documents
+from hub.errors import ConditionConflict, HubError, VersionConflict
+from hub.formats import NDJSON, split_rows
+from hub.storage.group import Entry
+from hub.storage.log import Guard, Log
+
+Sees = Callable[[str, bytes], bool]
+"""Whether a document (without LF) of a stream is one that a condition rules out."""
+
+
+class Watch:
+    """One commit's eyes. `hit` is the name of a stream that such an event went to."""
+
+    def __init__(self, sees: Sees) -> None:
+        self._sees = sees
+        self.hit: str | None = None
+        self.closed = False
+
+    def look(self, stream: str, found: Iterable[bytes]) -> None:
+        """Look at documents of a stream."""
+        if self.hit is None and any(self._sees(stream, each) for each in found):
+            self.hit = stream
+
+
+class Watches:
+    """All watches that are open."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._open: set[Watch] = set()
+
+    def open(self, sees: Sees, active: Iterable[Log]) -> Watch:
+        """Watch from now on, and what is on its way into the files of `active` logs.
+
+        Close it in the end.
+        """
+        watch = Watch(sees)
+        self._open.add(watch)
+        for log in active:
+            for entry in log.forming:
+                watch.look(log.name, self._documents(log, entry))
+        return watch
+
+    def close(self, watch: Watch) -> None:
+        """Watch no longer: a commit that has not got its place by now must not get it."""
+        self._open.discard(watch)
+        watch.closed = True
+
+    def tell(self, log: Log, entry: Entry, guard: Guard | None) -> None:
+        """Of a batch that has got its place: all but the one who brings it look at it."""
+        if not self._open:
+            return
+        others = [each for each in self._open if each.hit is None and each is not _own(guard)]
+        if others:
+            found = self._documents(log, entry)
+            for each in others:
+                each.look(log.name, found)
+
+    def alarm(self, stream: str) -> None:
+        """Of lines that came by hand: nobody may trust his condition any more."""
+        for each in self._open:
+            each.hit = each.hit or stream
+
+    def _documents(self, log: Log, entry: Entry) -> list[bytes]:
+        lines = b"".join(entry.lines())
+        if log.format != NDJSON:
+            revision = entry.receipt.version + 1
+            lines = documents(split_rows(lines), log.name, revision, keys=self._keys)
+        found = lines.split(b"\n")
+        found.pop()
+        return found
+
+
+class CommitGuard:
+    """What one commit needs to hold: the version of its stream, its condition."""
+
+    def __init__(self, expected: int | None, watch: Watch | None = None) -> None:
+        self._expected = expected
+        self.watch = watch
+
+    def refusal(self, log: str, version: int) -> HubError | None:
+        """Why the commit cannot come right behind this version, or None if it can."""
+        expected, watch = self._expected, self.watch
+        if expected is not None and expected != version:
+            return VersionConflict(
+                f"stream {log!r} has version {version}, not {expected}",
+                expected=expected,
+                actual=version,
+            )
+        if watch is None:
+            return None
+        if watch.closed:
+            return ConditionConflict("the commit was given up")
+        return None if watch.hit is None else condition_conflict(watch.hit)
+
+
+def condition_conflict(stream: str, position: int | None = None) -> ConditionConflict:
+    """The answer to a condition that does not hold any more, because of an event of a stream."""
+    where = "" if position is None else f", at position {position}"
+    return ConditionConflict(
+        f"an event that the condition rules out came to stream {stream!r}{where}: "
+        "query again, decide again",
+        **({} if position is None else {"position": position}),
+        stream=stream,
+    )
+
+
+def _own(guard: Guard | None) -> Watch | None:
+    return guard.watch if isinstance(guard, CommitGuard) else None

@@ -1,0 +1,10 @@
+"""Streams: logs, and views over logs, as sequences of numbered documents.
+
+`views` reads them, `waiting` tells when there is more, `service` finds, commits
+and defines them. Must not know HTTP.
+"""
+
+from hub.streams.service import StreamInfo, Streams
+from hub.streams.views import View
+
+__all__ = ["StreamInfo", "Streams", "View"]

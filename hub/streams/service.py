@@ -1,0 +1,146 @@
+"""The streams of one hub: finds, commits, defines, closes and lists them.
+
+Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from hub.commit import Commit
+from hub.engines.base import Engine, LogState, Receipt, Scope
+from hub.errors import Conflict, InvalidName, NameTaken, UnknownStream
+from hub.event import check_stream_name, is_stream_name
+from hub.formats import NDJSON
+from hub.matcher import Matcher
+from hub.selector import Selector
+from hub.streams.views import CategoryView, DerivedView, LogView, OrderView, View
+from hub.streams.waiting import Waiting
+
+ALL = "_all"
+"""The stream of everything, in global order."""
+
+
+class StreamInfo(Struct):
+    """What a list of streams tells of one."""
+
+    stream: str
+    version: int
+    closed: bool
+    format: str
+    derived: bool
+    metadata: dict[str, object]
+
+
+class Streams:
+    """What can be done with streams."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting = Waiting(engine)
+
+    def close(self) -> None:
+        """Wake all who wait: the hub closes."""
+        self._waiting.close()
+
+    async def view(self, name: str, matcher: Matcher | None = None) -> View:
+        """A stream by name, `_all` among them. Raises `UnknownStream`, `InvalidName`."""
+        if name == ALL:
+            return self.order(ALL, Scope(matcher=matcher))
+        check_stream_name(name)
+        if name in self._engine.derived:
+            return DerivedView(name, self._engine, self._waiting, matcher)
+        await self._engine.look(name)
+        if self._engine.find(name) is None:
+            raise UnknownStream(f"there is no stream {name!r}: a commit or a PUT makes it")
+        return LogView(name, self._engine, self._waiting, matcher)
+
+    def order(self, name: str, scope: Scope) -> OrderView:
+        """A part of the global order."""
+        return OrderView(name, self._engine, self._waiting, scope)
+
+    def join(self, name: str, selector: Selector, matcher: Matcher | None) -> OrderView:
+        """What a selector means, in global order."""
+        return self.order(name, Scope(selector, matcher=matcher))
+
+    def category(self, category: str, matcher: Matcher | None) -> OrderView:
+        """Every stream `category-…` or `category/…`, in global order."""
+        if not is_stream_name(category):
+            raise InvalidName(f"{category!r} is not the beginning of a stream's name")
+        return CategoryView(category, self._engine, self._waiting, matcher)
+
+    async def commit(self, name: str, commit: Commit) -> Receipt:
+        """Commit events; as `Engine.commit`, and `Conflict` for a derived stream."""
+        self._check_log(name, "it takes no events of its own")
+        return await self._engine.commit(name, commit.draft, commit.expected, commit.condition)
+
+    def _check_log(self, name: str, reason: str) -> None:
+        check_stream_name(name)
+        if name in self._engine.derived:
+            raise NameTaken(f"stream {name!r} is derived: {reason}")
+
+    async def put(self, name: str, matcher: Matcher) -> tuple[int, bool]:
+        """Define a derived stream, or make an empty log; its version, and whether it is new."""
+        check_stream_name(name)
+        engine = self._engine
+        known = engine.derived.get(name)
+        if known is not None:
+            if known != matcher:
+                raise NameTaken(f"stream {name!r} is derived already, by {known.text}")
+            return await engine.version_of(name), False
+        await engine.look(name)
+        log = engine.find(name)
+        if matcher.stream_name == name:
+            if log is not None:
+                return log.version, False
+            new = await engine.make(name, NDJSON)
+            return 0, new
+        if log is not None:
+            raise NameTaken(f"stream {name!r} is a log: it cannot be derived")
+        await engine.derive(name, matcher)
+        return await engine.version_of(name), True
+
+    async def remove(self, name: str) -> None:
+        """Take a derived stream away. Raises `Conflict` for a log, `UnknownStream`."""
+        check_stream_name(name)
+        if name in self._engine.derived:
+            await self._engine.underive(name)
+            return
+        await self._engine.look(name)
+        if self._engine.find(name) is None:
+            raise UnknownStream(f"there is no stream {name!r}")
+        raise Conflict(f"stream {name!r} is a log: events are never removed")
+
+    async def seal(self, name: str) -> LogState:
+        """Let a log take no more events, for good."""
+        self._check_log(name, "it cannot be closed")
+        await self._engine.look(name)
+        log = self._engine.find(name)
+        if log is None:
+            raise UnknownStream(f"there is no stream {name!r}")
+        if not log.closed:
+            await self._engine.seal(name)
+        return log
+
+    async def list(self, prefix: str, after: str, limit: int) -> list[StreamInfo]:
+        """The first `limit` streams behind a name, in the order of their names."""
+        engine = self._engine
+        names: Iterable[str] = (log.name for log in engine.logs())
+        wanted = [
+            name
+            for group in (names, engine.derived)
+            for name in group
+            if name > after and name.startswith(prefix)
+        ]
+        return [await self._info(name) for name in heapq.nsmallest(limit, wanted)]
+
+    async def _info(self, name: str) -> StreamInfo:
+        if name in self._engine.derived:
+            version = await self._engine.version_of(name)
+            return StreamInfo(name, version, False, NDJSON, True, {})
+        log = self._engine.find(name)
+        assert log is not None  # noqa: S101
+        return StreamInfo(name, log.version, log.closed, log.format, False, {})

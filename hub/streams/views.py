@@ -1,0 +1,254 @@
+"""What can be read as a stream: a log, a derived stream, a part of the global order.
+
+Owns how each is read between two numbers, forwards and backwards, and how one
+waits for more. Numbers are revisions for a log or a derived stream, positions
+for the rest. Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct
+
+from hub.document import documents
+from hub.engines.base import Engine, Scope, Slice
+from hub.formats import NDJSON, split_rows
+from hub.matcher import Matcher
+from hub.streams.waiting import Waiting
+
+MEMBERS = 1000
+"""Events of a derived stream that are read at once."""
+
+
+class Piece(Struct):
+    """Some documents, without LF, and the number of each.
+
+    Every number up to `end` has been looked at.
+    """
+
+    documents: list[bytes]
+    numbers: Sequence[int]
+    end: int
+
+
+class View(ABC):
+    """A sequence of documents with rising numbers. `name` is what the client calls it."""
+
+    def __init__(self, name: str, engine: Engine, waiting: Waiting) -> None:
+        self.name = name
+        self._engine = engine
+        self._waiting = waiting
+
+    @abstractmethod
+    def head(self) -> int:
+        """The last number that there may be; of one that lags, `settle` tells more."""
+
+    @abstractmethod
+    async def settle(self) -> int:
+        """The last number, of a view in which everything acknowledged is seen."""
+
+    @abstractmethod
+    def slices(self, low: int, high: int, *, backwards: bool = False) -> AsyncIterator[list[Slice]]:
+        """The documents from number `low` to `high`, which exist; in backwards order if asked.
+
+        Perhaps none at a time. Close it, or read it to its end.
+        """
+
+    @abstractmethod
+    async def wait(self, after: int) -> None:
+        """Wait until `head` may have passed a number, or the hub closes. Cancelling is safe."""
+
+    async def read(self, after: int, limit: int) -> Piece:
+        """About `limit` documents behind a number, fewer at the end."""
+        high = await self.settle()
+        numbers: list[int] = []
+        piece = Piece([], numbers, max(after, high))
+        if after >= high:
+            return piece
+        reading = self.slices(after + 1, high)
+        try:
+            async for slices in reading:
+                for each in slices:
+                    lines = each.lines.split(b"\n")
+                    lines.pop()
+                    piece.documents += lines
+                    numbers += range(each.number, each.number + each.count)
+                if len(numbers) >= limit:
+                    piece.end = numbers[-1]
+                    break
+        finally:
+            await reading.aclose()  # type: ignore[attr-defined]
+        return piece
+
+
+class LogView(View):
+    """One log, by revision; with a matcher, the events of it that match."""
+
+    def __init__(
+        self, name: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
+    ) -> None:
+        super().__init__(name, engine, waiting)
+        self._matcher = matcher
+
+    def head(self) -> int:
+        log = self._engine.find(self.name)
+        return log.version if log else 0
+
+    async def settle(self) -> int:
+        await self._engine.look(self.name)
+        return self.head()
+
+    async def span(self, low: int, high: int) -> tuple[int, int] | None:
+        """The places that hold just the documents from `low` to `high`, if the file does."""
+        log = self._engine.find(self.name)
+        if log is None or log.format != NDJSON or self._matcher is not None:
+            return None
+        return await self._places(low, high)
+
+    async def _places(self, low: int, high: int) -> tuple[int, int]:
+        log = self._engine.find(self.name)
+        assert log is not None  # noqa: S101 - its events have numbers
+        start = await self._engine.place(self.name, low) if low > 1 else 0
+        if high >= log.version:
+            return start, log.length
+        return start, await self._engine.place(self.name, high + 1)
+
+    async def slices(
+        self, low: int, high: int, *, backwards: bool = False
+    ) -> AsyncIterator[list[Slice]]:
+        if low > high:
+            return
+        end, last = (log.length, log.version) if (log := self._engine.find(self.name)) else (0, 0)
+        if high < last:
+            end = await self._engine.place(self.name, high + 1)
+        start = await self._engine.place(self.name, low) if low > 1 else 0
+        while start < end:
+            if backwards:
+                lines = await self._engine.read_back(self.name, start, end)
+                end -= len(lines)
+                count = lines.count(b"\n")
+                yield self._backwards(lines, high - count + 1)
+                high -= count
+            else:
+                lines = await self._engine.read(self.name, start, end)
+                start += len(lines)
+                count = lines.count(b"\n")
+                yield self._forwards(lines, low, count)
+                low += count
+
+    def _forwards(self, lines: bytes, revision: int, count: int) -> list[Slice]:
+        text = self._documents(lines, revision)
+        if self._matcher is None:
+            return [Slice(revision, count, text)]
+        return self._each(text, revision)
+
+    def _backwards(self, lines: bytes, revision: int) -> list[Slice]:
+        found = self._each(self._documents(lines, revision), revision)
+        found.reverse()
+        return found
+
+    def _each(self, text: bytes, revision: int) -> list[Slice]:
+        lines = text.split(b"\n")
+        lines.pop()
+        matches = self._matcher.matches_document if self._matcher else None
+        return [
+            Slice(number, 1, line + b"\n")
+            for number, line in enumerate(lines, revision)
+            if matches is None or matches(line)
+        ]
+
+    def _documents(self, lines: bytes, revision: int) -> bytes:
+        log = self._engine.find(self.name)
+        if log is not None and log.format == NDJSON:
+            return lines
+        return documents(split_rows(lines), self.name, revision, keys=self._engine.keys)
+
+    async def wait(self, after: int) -> None:
+        if self.head() <= after:
+            await self._waiting.for_log(self.name)
+
+
+class DerivedView(View):
+    """A derived stream, by its own revisions; with a matcher, the events of it that match."""
+
+    def __init__(
+        self, name: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
+    ) -> None:
+        super().__init__(name, engine, waiting)
+        self._matcher = matcher
+        self._version = 0
+        self._seen = 0  # the position up to which `_version` tells
+
+    def head(self) -> int:
+        # It is not known without a look whether what came since belongs to it.
+        return self._version + (self._engine.head > self._seen)
+
+    async def settle(self) -> int:
+        await self._engine.settle()
+        seen = self._engine.head
+        self._version = await self._engine.version_of(self.name)
+        self._seen = seen
+        return self._version
+
+    async def slices(
+        self, low: int, high: int, *, backwards: bool = False
+    ) -> AsyncIterator[list[Slice]]:
+        revisions = range(high, low - 1, -1) if backwards else range(low, high + 1)
+        for at in range(0, len(revisions), MEMBERS):
+            wanted = revisions[at : at + MEMBERS]
+            found = await self._engine.read_derived(self.name, wanted)
+            matches = self._matcher.matches_document if self._matcher else None
+            yield [
+                Slice(number, 1, line)
+                for number, line in zip(wanted, found, strict=True)
+                if matches is None or matches(line[:-1])
+            ]
+
+    async def wait(self, after: int) -> None:
+        if self._engine.head <= self._seen:
+            await self._waiting.for_order()
+
+
+class OrderView(View):
+    """A part of the global order, by position."""
+
+    def __init__(self, name: str, engine: Engine, waiting: Waiting, scope: Scope) -> None:
+        super().__init__(name, engine, waiting)
+        self._scope = scope
+
+    def scope(self) -> Scope:
+        """What of the order is meant, now."""
+        return self._scope
+
+    def head(self) -> int:
+        return self._engine.head
+
+    async def settle(self) -> int:
+        return await self._engine.settle()
+
+    async def slices(
+        self, low: int, high: int, *, backwards: bool = False
+    ) -> AsyncIterator[list[Slice]]:
+        cursor = self._engine.cursor(self.scope(), low, high, backwards=backwards)
+        while (slices := await self._engine.read_order(cursor)) is not None:
+            yield slices
+
+    async def wait(self, after: int) -> None:
+        if self._engine.head <= after:
+            await self._waiting.for_order()
+
+
+class CategoryView(OrderView):
+    """Every stream whose name begins with a category's: new ones come to it."""
+
+    def __init__(
+        self, category: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
+    ) -> None:
+        super().__init__(f"category/{category}", engine, waiting, Scope(matcher=matcher))
+        self._heads = (f"{category}-", f"{category}/")
+
+    def scope(self) -> Scope:
+        names = [log.name for log in self._engine.logs() if log.name.startswith(self._heads)]
+        return Scope(logs=names, matcher=self._scope.matcher)

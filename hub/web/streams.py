@@ -1,0 +1,220 @@
+"""The doors of streams: `/streams…` and `/query`.
+
+Owns what their URLs, bodies and answers look like. How documents get to the
+client is in `reading` and `live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+from msgspec import structs
+
+from hub.commit import parse_commit
+from hub.engines.base import Scope
+from hub.errors import InvalidName, InvalidRequest
+from hub.event import is_stream_name
+from hub.matcher import Matcher, compile_matcher, parse_matcher
+from hub.selector import (
+    Condition,
+    Selector,
+    join_of,
+    parse_selector_text,
+    query_of_items,
+    query_of_types,
+)
+from hub.streams import View
+from hub.streams.service import ALL
+from hub.web import bodies, live, reading
+from hub.web.context import HUB, Context
+from hub.web.selection import number_of
+from hub.window import Window, split_window
+
+CONDITION = "x-event-store-query-condition"
+"""Header of a query's answer: what a commit has to give back as its condition."""
+
+LISTED = 1000
+"""Streams that a list has, unless a `limit` says less."""
+
+_JSON = "application/json"
+
+
+def _segments(request: web.Request) -> list[str]:
+    """What follows `/streams/`, each segment decoded: an encoded slash is part of a name."""
+    raw = request.rel_url.raw_path.split("/")[2:]
+    if raw and not raw[-1]:
+        raw.pop()
+    try:
+        return [unquote(each, errors="strict") for each in raw]
+    except UnicodeDecodeError:
+        raise InvalidName("the path is not UTF-8") from None
+
+
+async def post(request: web.Request) -> web.StreamResponse:
+    """`POST /streams/{stream}/commit` and `/close`."""
+    *names, action = _segments(request)
+    name = "/".join(names)
+    if not names or action not in ("commit", "close"):
+        raise web.HTTPNotFound
+    hub = request.app[HUB]
+    if action == "close":
+        log = await hub.streams.seal(name)
+        return _json(200, {"stream": name, "version": log.version, "closed": True})
+    options = hub.options
+    with hub.bodies.room() as room:
+        body = await _body(request, hub, room)
+        commit = parse_commit(body, hub.engine.keys, options.limits, options.max_request_bytes)
+        receipt = await hub.streams.commit(name, commit)
+    draft = commit.draft
+    answer = b'{"commitId":"%b","committedAt":%d%b,"streamName":%b,"streamVersion":%d,' % (
+        draft.commit_id.encode(),
+        receipt.committed_at,
+        draft.metadata,
+        msgspec.json.encode(name),
+        receipt.version,
+    ) + b'"version":%d,"position":%d,"events":[%b]}\n' % (
+        receipt.version + receipt.count,
+        receipt.position,
+        b",".join(draft.payloads),
+    )
+    return web.Response(status=201, body=answer, content_type=_JSON)
+
+
+async def put(request: web.Request) -> web.StreamResponse:
+    """`PUT /streams/{stream}`: a derived stream, or an empty log."""
+    hub = request.app[HUB]
+    name = "/".join(_segments(request))
+    with hub.bodies.room() as room:
+        body = await _body(request, hub, room)
+    version, new = await hub.streams.put(name, _matcher_of(body))
+    return _json(201 if new else 200, {"stream": name, "version": version})
+
+
+def _matcher_of(body: bytes) -> Matcher:
+    try:
+        spec = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(
+            f'the body is no JSON ({error}): a matcher is, as {{"payload": {{"type": "A"}}}}'
+        ) from None
+    if isinstance(spec, dict) and set(spec) == {"matcher"}:
+        spec = spec["matcher"]
+    return compile_matcher(spec)
+
+
+async def delete(request: web.Request) -> web.StreamResponse:
+    """`DELETE /streams/{stream}`: a derived stream goes, events never do."""
+    await request.app[HUB].streams.remove("/".join(_segments(request)))
+    return web.Response(status=204)
+
+
+async def listing(request: web.Request) -> web.StreamResponse:
+    """`GET /streams`: the streams, in pages."""
+    query = request.query
+    limit = number_of(request, "limit")
+    limit = LISTED if limit is None else min(limit, LISTED)
+    found = await request.app[HUB].streams.list(
+        query.get("prefix", ""), query.get("after", ""), limit
+    )
+    return _json(200, {"streams": [structs.asdict(each) for each in found]})
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """`GET /streams/…`: a stream, `_all`, a join or a category, or a stream's version."""
+    hub = request.app[HUB]
+    segments = _segments(request)
+    if not segments:
+        return await listing(request)
+    if len(segments) > 1 and segments[-1] == "version":
+        view = await hub.streams.view("/".join(segments[:-1]))
+        return _json(200, {"stream": view.name, "version": await view.settle()})
+    path, window = split_window(segments)
+    view = await _view(request, hub, path)
+    return await _answer(request, view, window, {})
+
+
+async def _view(request: web.Request, hub: Context, path: Sequence[str]) -> View:
+    matcher = _filter_of(request)
+    if path[:1] == ["category"] and len(path) > 1:
+        return hub.streams.category("/".join(path[1:]), matcher)
+    if list(path) == ["join"] and (selector := _joined(request)) is not None:
+        return hub.streams.join("join", selector, matcher)
+    return await hub.streams.view("/".join(path), matcher)
+
+
+def _joined(request: web.Request) -> Selector | None:
+    """The selector of a join; None if the stream called `join` is meant."""
+    query = request.query
+    if "selector" in query:
+        return parse_selector_text(query["selector"], allow_all=False)
+    if "streams" not in query:
+        return None
+    names = _names(query.getall("streams"))
+    for name in names:
+        if name != ALL and not is_stream_name(name) and not name.startswith("tags/"):
+            raise InvalidRequest(f"{name!r} is no name of a stream")
+    if not names:
+        raise InvalidRequest("'streams' is empty: names with commas between them are right")
+    return join_of(names)
+
+
+async def query(request: web.Request) -> web.StreamResponse:
+    """`GET /query`: what a selector of types and tags means, and a condition to commit with."""
+    hub = request.app[HUB]
+    segments = request.rel_url.raw_path.split("/")[2:]
+    rest, window = split_window(segments)
+    if rest or window != Window(window.start):
+        raise web.HTTPNotFound
+    matcher = _filter_of(request)
+    selector, types = _queried(request)
+    view = hub.streams.order("query", Scope(selector, matcher=matcher))
+    head = await view.settle()
+    condition = Condition(selector, head, matcher, types)
+    return await _answer(request, view, window, {CONDITION: condition.header()})
+
+
+def _queried(request: web.Request) -> tuple[Selector, list[str] | None]:
+    given = request.query
+    if "query" in given:
+        return query_of_items(given["query"]), None
+    if "selector" in given:
+        return parse_selector_text(given["selector"], allow_all=True), None
+    types = list(dict.fromkeys(_names(given.getall("types", []))))
+    if not types:
+        raise InvalidRequest(
+            'a query needs \'types=A,B\' or \'query={"items": [{"types": ["A"], "tags": ["b"]}]}\''
+        )
+    return query_of_types(types), types
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    return [name for value in values for each in value.split(",") if (name := each.strip())]
+
+
+def _filter_of(request: web.Request) -> Matcher | None:
+    text = request.query.get("filter")
+    return parse_matcher(text) if text else None
+
+
+async def _answer(
+    request: web.Request, view: View, window: Window, headers: dict[str, str]
+) -> web.StreamResponse:
+    if live.is_wanted(request):
+        return await live.subscribe(request, view, window, headers)
+    return await reading.read(request, view, window, headers)
+
+
+async def _body(request: web.Request, hub: Context, room: bodies.Room) -> bytes:
+    limit = hub.options.max_request_bytes
+    if bodies.is_small(request, limit):
+        return await bodies.read_small(request)
+    return b"".join([each async for each in bodies.pieces(request, room, limit, limit)])
+
+
+def _json(status: int, value: Any) -> web.Response:
+    body = msgspec.json.encode(value) + b"\n"
+    return web.Response(status=status, body=body, content_type=_JSON)

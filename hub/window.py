@@ -1,0 +1,121 @@
+"""Which part of a stream is asked for: the end of a URL's path.
+
+Owns `…/from/{r}/until/{r}/forwards/{n}/backwards/{n}`, in any order, where `r` is a
+number, negative from the end on, or `start` or `end`. It must not know what is
+numbered, revisions or positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from hub.errors import InvalidRequest
+
+WORDS = frozenset({"from", "until", "forwards", "backwards"})
+
+_DIGITS = 18
+_START, _END = "start", "end"
+
+
+class Bounds(Struct, frozen=True):
+    """A part of a stream whose length is known: both ends belong to it.
+
+    `first` comes first, so `backwards` tells whether it lies behind `last`. An
+    empty part has `low` above `high`.
+    """
+
+    low: int
+    high: int
+    backwards: bool
+
+
+class Window(Struct, frozen=True):
+    """What of a stream is asked for; None stands for what was not said."""
+
+    start: int | str | None = None
+    until: int | str | None = None
+    forwards: int | None = None
+    backwards: int | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self == Window()
+
+    def bounds(self, length: int) -> Bounds:
+        """The part that is meant of a stream whose last number is `length`.
+
+        Its `high` may lie beyond that, where `until` does.
+        """
+        low = _resolve(self.start, 1, length)
+        high = _resolve(self.until, length, length)
+        if self.backwards is not None:
+            return Bounds(max(low, high - self.backwards + 1), high, True)
+        if self.forwards is not None:
+            return Bounds(low, min(high, low + self.forwards - 1), False)
+        if low > high and self.start is not None and self.until is not None:
+            return Bounds(high, low, True)  # said the other way round
+        return Bounds(low, high, False)
+
+
+def split_window(segments: Sequence[str]) -> tuple[Sequence[str], Window]:
+    """Take the words of a window from the end of a path. Raises `InvalidRequest`."""
+    end = len(segments)
+    while end >= 2 and segments[end - 2] in WORDS:
+        end -= 2
+    given: dict[str, str] = {}
+    for at in range(end, len(segments), 2):
+        word = segments[at]
+        if word in given:
+            raise InvalidRequest(f"'{word}' is given twice")
+        given[word] = segments[at + 1]
+    if "forwards" in given and "backwards" in given:
+        raise InvalidRequest("'forwards' and 'backwards' do not go together: give one of them")
+    return segments[:end], Window(
+        _revision("from", given.get("from")),
+        _revision("until", given.get("until")),
+        _amount("forwards", given.get("forwards")),
+        _amount("backwards", given.get("backwards")),
+    )
+
+
+def _revision(word: str, text: str | None) -> int | str | None:
+    if text is None or text in (_START, _END):
+        return text
+    number = _number(text)
+    if number is None:
+        raise InvalidRequest(f"'{word}' must be a whole number, 'start' or 'end', not {text!r}")
+    if number == 0:
+        raise InvalidRequest(
+            f"'{word}' must not be 0: events are counted from 1, and from the end with -1"
+        )
+    return number
+
+
+def _amount(word: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    number = _number(text)
+    if number is None or number < 1:
+        raise InvalidRequest(f"'{word}' must be a whole number from 1 on, not {text!r}")
+    return number
+
+
+def _number(text: str) -> int | None:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
+        return None
+    return int(text)
+
+
+def _resolve(value: int | str | None, default: int, length: int) -> int:
+    if value is None:
+        return default
+    if value == _START:
+        return 1
+    if value == _END:
+        return length
+    assert isinstance(value, int)  # noqa: S101
+    return value if value > 0 else max(1, length + value + 1)
