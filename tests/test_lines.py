@@ -90,7 +90,7 @@ def test_ids_are_found_in_every_spelling(
         other = data.draw(ids)
         document = {
             "stream": "abcd",
-            "payload": {"id": other, "text": f'"{other}"', other: "\\u"},
+            "payload": {"id": other, "text": f'"{other}"', other: identity},
             "metadata": {"id": identity, "other": other},
         }
         chunk.append(data.draw(spellings(document)))
