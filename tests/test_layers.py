@@ -40,7 +40,7 @@ LAYERS = {
     "core": Layer(_CORE, frozenset(), _set("msgspec"), _set("asyncio os socket threading")),
     "storage": Layer(_set("hub.storage"), _CORE, _set("aiofiles msgspec")),
     "engines": Layer(_set("hub.engines"), _CORE | _set("hub.storage"), _set("aiofiles")),
-    "services": Layer(_SERVICES, _CORE | _set("hub.engines.base"), _set("msgspec")),
+    "services": Layer(_SERVICES, _CORE | _set("hub.engines.base"), _set("msgspec quickjs")),
     "web": Layer(
         _set("hub.web"),
         _CORE | _ENGINES | _SERVICES,

@@ -1,0 +1,1 @@
+"""Consumers: durable, named folds over streams, run by the hub in a sandbox."""
