@@ -1,0 +1,85 @@
+"""Reading documents as far as a matcher looks at them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from math import isinf
+from sys import getrecursionlimit, setrecursionlimit
+from typing import Any, NoReturn, TypedDict
+
+import msgspec
+
+from hub.matcher.rules import DIGITS, OPERATORS
+
+SHAPES = 256
+"""Readers that are remembered: one for each set of fields that a matcher looks at."""
+
+_FEW_KEYS = 16  # beyond, the whole object is decoded
+_DEEPER = 3000  # levels above the usual limit that a document can be read to
+_typed_dict: Any = TypedDict
+
+
+def reader_for(spec: dict[str, Any]) -> Callable[[bytes], Any]:
+    """A function that decodes of a document no more than a matcher looks at."""
+    shape = []
+    for field, value in spec.items():
+        keys: set[str] = set()
+        for each in value if type(value) is list else [value]:
+            keys.update(each if type(each) is dict else ())
+        whole = not keys.isdisjoint(OPERATORS) or len(keys) > _FEW_KEYS
+        shape.append((field, None if whole else tuple(sorted(keys))))
+    return _shaped_reader(tuple(shape))
+
+
+@lru_cache(maxsize=SHAPES)
+def _shaped_reader(shape: tuple[tuple[str, tuple[str, ...] | None], ...]) -> Callable[[bytes], Any]:
+    fields: list[tuple[str, Any]] = []
+    for field, keys in shape:
+        kind: Any = Any
+        if field == "stream":
+            kind = str
+        elif keys is not None:
+            kind = _typed_dict("Fields", dict.fromkeys(keys, Any), total=False)
+        fields.append((field, kind))
+    return msgspec.json.Decoder(msgspec.defstruct("Document", fields, gc=False)).decode
+
+
+def read_slowly(document: bytes) -> dict[str, Any]:
+    """A document that holds what the fast reader does not take; empty if it is none.
+
+    That is: numbers beyond a double or of thousands of digits, which stay exact;
+    half surrogate pairs; payloads that are no objects; and deep nesting, where what
+    can be read must not hang on how deep the caller's own stack is.
+    """
+    limit = getrecursionlimit()
+    setrecursionlimit(limit + _DEEPER)
+    try:
+        found = json.loads(
+            document.decode(), parse_int=_integer, parse_float=_real, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError):
+        return {}
+    finally:
+        setrecursionlimit(limit)
+    return found if type(found) is dict else {}
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) < DIGITS else Decimal(text)
+
+
+def _real(text: str) -> float | Decimal:
+    value = float(text)
+    if isinf(value):
+        try:
+            return Decimal(text)
+        except InvalidOperation:  # an exponent of 19 digits
+            pass
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(text)
