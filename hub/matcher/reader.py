@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from math import isinf
-from sys import getrecursionlimit, setrecursionlimit
 from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
-from hub.matcher.rules import DIGITS, OPERATORS
+from hub.matcher.rules import DIGITS, MATCHER_DEPTH, OPERATORS
 
 SHAPES = 256
 """Readers that are remembered: one for each set of fields that a matcher looks at."""
 
 _FEW_KEYS = 16  # beyond, the whole object is decoded
-_DEEPER = 3000  # levels above the usual limit that a document can be read to
+_DEEPEST = 2 * MATCHER_DEPTH
+_STRUCTURE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)  # strings and brackets
 _typed_dict: Any = TypedDict
 
 
@@ -52,19 +53,40 @@ def read_slowly(document: bytes) -> dict[str, Any]:
 
     That is: numbers beyond a double or of thousands of digits, which stay exact;
     half surrogate pairs; payloads that are no objects; and deep nesting, where what
-    can be read must not hang on how deep the caller's own stack is.
+    is read must not hang on how deep the caller's own stack is.
     """
-    limit = getrecursionlimit()
-    setrecursionlimit(limit + _DEEPER)
     try:
-        found = json.loads(
-            document.decode(), parse_int=_integer, parse_float=_real, parse_constant=_no_number
-        )
-    except (ValueError, RecursionError):
+        try:
+            return _object(document)
+        except RecursionError:
+            return _object(_shallow(document))
+    except ValueError:
         return {}
-    finally:
-        setrecursionlimit(limit)
+
+
+def _object(document: bytes) -> dict[str, Any]:
+    found = json.loads(
+        document.decode(), parse_int=_integer, parse_float=_real, parse_constant=_no_number
+    )
     return found if type(found) is dict else {}
+
+
+def _shallow(document: bytes) -> bytes:
+    """The document with nothing in what lies deeper than any matcher looks."""
+    parts = []
+    depth = kept = 0
+    for token in _STRUCTURE.finditer(document):
+        mark = token[0]
+        if mark in b"[{":
+            depth += 1
+            if depth == _DEEPEST:
+                parts.append(document[kept : token.end()])
+                kept = len(document)
+        elif mark in b"]}":
+            if depth == _DEEPEST:
+                kept = token.start()
+            depth -= 1
+    return b"".join([*parts, document[kept:]])
 
 
 def _integer(text: str) -> int | Decimal:

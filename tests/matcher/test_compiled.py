@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hub.errors import InvalidRequest
 from hub.matcher import Matcher, compile_matcher, parse_matcher
 from hub.matcher.compiled import REMEMBERED, REMEMBERED_BYTES, _remembered
-from hub.matcher.rules import MATCHER_BYTES
+from hub.matcher.rules import MATCHER_BYTES, MATCHER_DEPTH
 from tests.matcher import naive
 
 events = st.tuples(naive.names, naive.objects, naive.objects)
@@ -194,8 +194,12 @@ def test_what_is_no_document_matches_nothing(line: bytes) -> None:
 
 
 def test_deep_documents_are_told_apart_wherever_the_caller_stands() -> None:
-    line = b'{"payload":{"b":%b,"a":1}}' % (b"[" * 900 + b"]" * 900)
-    matcher = compile_matcher({"payload": {"a": 1}})
+    deep: Any = {}
+    for _ in range(MATCHER_DEPTH - 4):
+        deep = {"x": deep}
+    line = b'{"payload":{"b":%b,"a":1}}' % (b'{"x":' * 900 + b"1" + b"}" * 900)
+    matcher = compile_matcher({"payload": {"a": 1, "b": deep}})
+    assert not compile_matcher({"payload": {"b": {"$eq": deep}}}).matches_document(line)
 
     def ask_at(depth: int) -> bool:
         return ask_at(depth - 1) if depth else matcher.matches_document(line)

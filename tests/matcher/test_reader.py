@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from hub.matcher.reader import read_slowly, reader_for
-from hub.matcher.rules import OPERATORS
+from hub.matcher.rules import MATCHER_DEPTH, OPERATORS
 
 NOT_READ = b"\xff 1e999 [[[ \x00"
 
@@ -105,24 +105,45 @@ def test_what_is_no_document_holds_nothing(document: bytes) -> None:
     assert read_slowly(document) == {}
 
 
+LEVELS = 100_000
+LISTS = b"[" * LEVELS + b"]" * LEVELS
+OBJECTS = b'{"x":' * LEVELS + b"1" + b"}" * LEVELS
+
+
+@pytest.mark.parametrize("deep", [LISTS, OBJECTS, b"[0," * LEVELS + b"0" + b"]" * LEVELS])
+def test_deep_documents_are_read_as_deep_as_any_matcher_looks(deep: bytes) -> None:
+    found = read_slowly(b'{"before":[1,{}],"a":%b,"after":{"x":[2,[]]},"end":1e999}' % deep)
+    assert found["before"] == [1, {}]
+    assert found["after"] == {"x": [2, []]}
+    assert found["end"] == Decimal("1e999")
+    value = found["a"]
+    levels = 0
+    while value:
+        value = value["x"] if isinstance(value, dict) else value[-1]
+        levels += 1
+    assert levels > MATCHER_DEPTH
+
+
+@pytest.mark.parametrize("text", ["]]", "[[", "{", '\\"[[', "\\\\", '\\\\\\"]', "é]", "\n["])
+def test_brackets_in_strings_are_no_nesting(text: str) -> None:
+    string = msgspec.json.encode(text)
+    found = read_slowly(b'{"a":%b,%b:[%b,%b],"b":[%b]}' % (LISTS, string, string, string, LISTS))
+    assert found[text] == [text, text]
+    assert list(found) == ["a", text, "b"]
+
+
 def test_deep_documents_are_read_wherever_the_caller_stands() -> None:
-    levels = 900
-    document = b'{"a":%b}' % (b"[" * levels + b"]" * levels)
+    document = b'{"a":%b,"b":1}' % (b"[" * 900 + b"]" * 900)
 
     def read_at(depth: int) -> Any:
         return read_at(depth - 1) if depth else read_slowly(document)
 
-    limit = sys.getrecursionlimit()
-    for depth in (0, limit - 300):
-        found = read_at(depth)["a"]
-        for _ in range(levels - 1):
-            [found] = found
-        assert found == []
-    assert sys.getrecursionlimit() == limit
+    for depth in (0, sys.getrecursionlimit() - 400):
+        found = read_at(depth)
+        assert found["b"] == 1
+        assert found["a"][0][0][0]
 
 
-def test_a_document_deeper_than_any_that_was_posted_holds_nothing() -> None:
-    limit = sys.getrecursionlimit()
-    levels = 1_000_000
-    assert read_slowly(b'{"a":%b}' % (b"[" * levels + b"]" * levels)) == {}
-    assert sys.getrecursionlimit() == limit
+@pytest.mark.parametrize("line", [b'{"a":' + b"[" * LEVELS, LISTS, LISTS + b"]", b'{"a":"' + LISTS])
+def test_what_is_deep_and_no_document_holds_nothing(line: bytes) -> None:
+    assert read_slowly(line) == {}
