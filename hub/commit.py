@@ -7,7 +7,7 @@ becomes of it.
 
 from __future__ import annotations
 
-import uuid
+import random
 from typing import Any
 
 import msgspec
@@ -61,7 +61,7 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
             f"{len(metadata)} bytes of metadata with each of {len(fields.events)} events, and "
             f"the events, are more than {most} bytes, the limit for a request"
         )
-    draft = Draft([], [], [], str(uuid.uuid4()), metadata)
+    draft = Draft([], [], [], _commit_id(), metadata)
     read = payload_labels_reader(keys)
     for number, event in enumerate(fields.events, 1):
         payload = _compact(bytes(event))
@@ -78,6 +78,16 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
         draft.tags.append(labels.tags)
     condition = None if fields.condition is None else parse_condition(fields.condition)
     return Commit(draft, _expected(fields.expected_version), condition)
+
+
+_bits = random.Random().getrandbits  # noqa: S311 - it must be unique, not secret
+
+
+def _commit_id() -> str:
+    """A random UUID (RFC 9562, version 4)."""
+    text = f"{_bits(128):032x}"
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 def _compact(text: bytes) -> bytes:

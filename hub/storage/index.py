@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import astuple
 
 _VERSION = 3
 _SCHEMA = """
@@ -74,6 +75,8 @@ CHECKED_BYTES = 16 * 1024 * 1024
 """Bytes up to which an index is checked whole when it is opened: that reads all of it."""
 
 _PUT_LOG = "INSERT OR REPLACE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)"
+_PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?)"
+_PUT_POSTING = "INSERT OR IGNORE INTO postings VALUES (?,?)"
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +136,7 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._syncs: bool | None = None  # whether a commit is synced, as far as it was said
 
     def open(self) -> list[Entry]:
         """Open the index and return its rows; a damaged or foreign one is made anew."""
@@ -154,6 +158,7 @@ class Index:
             each.unlink()
 
     def _load(self) -> list[Entry]:
+        self._syncs = None
         self._db = db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         # It may lose its last rows in a power cut: they are read from the logs again.
         db.execute("PRAGMA journal_mode = WAL")
@@ -177,7 +182,7 @@ class Index:
         """
         if self._db is None:
             return
-        rows = [(*fields, _checksum(fields)) for fields in map(structs.astuple, entries)]
+        rows = [_row(entry) for entry in entries]
         try:
             with self.transaction() as db:
                 for number in gone:
@@ -189,18 +194,23 @@ class Index:
 
     def add(self, additions: Additions, *, sync: bool) -> None:
         """Add to the global order, with `sync` on disk on return. Raises `sqlite3.Error`."""
-        if self._db is None:
-            raise sqlite3.OperationalError("the index is not open")
-        logs = [(*fields, _checksum(fields)) for fields in map(structs.astuple, additions.logs)]
-        self._db.execute("PRAGMA synchronous = " + ("FULL" if sync else "NORMAL"))
-        with self.transaction() as db:
-            if logs:
-                db.executemany(_PUT_LOG, logs)
-            db.executemany(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?)",
-                map(structs.astuple, additions.runs),
-            )
-            db.executemany("INSERT OR IGNORE INTO postings VALUES (?,?)", additions.postings)
+        db = self.db
+        if sync is not self._syncs:
+            db.execute("PRAGMA synchronous = " + ("FULL" if sync else "NORMAL"))
+            self._syncs = sync
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if additions.logs:
+                db.executemany(_PUT_LOG, map(_row, additions.logs))
+            for run in additions.runs:
+                db.execute(_PUT_RUN, astuple(run))
+            if additions.postings:
+                db.executemany(_PUT_POSTING, additions.postings)
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -263,7 +273,7 @@ class Index:
     def extend_derived(self, derived: Derived, positions: Sequence[int]) -> None:
         """Write the row of a derived stream, and the positions of its newest events."""
         with self.transaction() as db:
-            values = structs.astuple(derived)
+            values = astuple(derived)
             db.execute("INSERT OR REPLACE INTO derived VALUES (?,?,?,?,?)", values)
             first = derived.version - len(positions) + 1
             db.executemany(
@@ -282,6 +292,11 @@ class Index:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    fields = astuple(entry)
+    return (*fields, _checksum(fields))
 
 
 def _checksum(fields: tuple[object, ...]) -> int:

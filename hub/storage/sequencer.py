@@ -87,6 +87,8 @@ class Sequencer:
         self._queue: list[Taken] = []
         self._held = 0
         self._last: Run | None = None
+        self._posted_for = 0  # the last run, of which these terms have been written
+        self._posted: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -137,11 +139,13 @@ class Sequencer:
         wanted = self.head if position is None else position
         if self.indexed >= wanted:
             return
-        if self._write_now():
-            return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
         self._waiters.append((wanted, done))
-        self._begin()
+        if self._sync:
+            self._begin()
+        elif len(self._waiters) == 1:
+            loop.call_soon(self._write_soon)  # with all that others wait for by then
         await done
 
     def follow(self, on: bool) -> None:
@@ -150,21 +154,21 @@ class Sequencer:
         if on:
             self._begin()
 
-    def _write_now(self) -> bool:
-        """Write the queue at once, if that is quick; return whether it is written."""
+    def _write_soon(self) -> None:
+        """Write the queue at once if that is quick, else in the thread."""
         idle = self._task is None and not self._busy
-        if self._sync or not idle or len(self._queue) > INLINE_RUNS:
-            return False
-        if any(each.lines is None for each in self._queue):
-            return False
+        quick = len(self._queue) <= INLINE_RUNS and all(each.lines for each in self._queue)
+        if not (idle and quick and self._queue):
+            self._begin()
+            return
         batch = self._pop()
         try:
             self._write(*batch)
         except sqlite3.Error:
             self._push(*batch)
-            return False
-        self._written(batch[1])
-        return True
+            self._begin()
+        else:
+            self._written(batch[1])
 
     def _begin(self) -> None:
         if self._timer:
@@ -289,7 +293,11 @@ class Sequencer:
         for each in queue:
             for offset, lines in self._pieces(each):
                 last = self._extend(additions, each, last, offset, lines)
-        self._index.add(additions, sync=self._sync)
+        try:
+            self._index.add(additions, sync=self._sync)
+        except BaseException:
+            self._posted_for = 0
+            raise
         self._last = last
 
     def _pieces(self, taken: Taken) -> Iterator[tuple[int, bytes]]:
@@ -337,9 +345,11 @@ class Sequencer:
                     checksum,
                 )
             additions.runs.append(last)
-            additions.postings += [
-                (term, last.position) for term in terms_of(part, log.format, self._keys)
-            ]
+            terms = terms_of(part, log.format, self._keys)
+            if last.position != self._posted_for:
+                self._posted_for, self._posted = last.position, set()
+            additions.postings += [(term, last.position) for term in terms - self._posted]
+            self._posted |= terms
             offset += size
         return last
 

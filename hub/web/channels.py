@@ -62,7 +62,7 @@ async def post(request: web.Request) -> web.StreamResponse:
         with hub.bodies.room() as room:
             body = b"".join([each async for each in bodies.pieces(request, room, most, limit)])
             receipt = await _append(hub, target, body)
-    return created(request, receipt.first_id)
+    return created(request, receipt.first_id.encode())
 
 
 def _read_target(name: str, query: str, content_type: str, limits: Limits) -> Target:

@@ -1,7 +1,7 @@
-"""The answer to a post, written as one piece of bytes.
+"""The answer to a post or a commit, written as one piece of bytes.
 
-Owns the one answer that is worth it: aiohttp's way to it costs a fifth of a
-post. Must say just what `web.Response` would have said.
+Owns the answers that are worth it: aiohttp's way to one costs a fifth of a post.
+Must say just what `web.Response` would have said.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
-CONTENT_TYPE = "text/plain; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
 
 
 class _Head:
     """The head of the answer up to the length of its body; made anew each second."""
 
-    def __init__(self) -> None:
+    def __init__(self, content_type: str) -> None:
+        self._type = content_type
         self._second = 0
         self._bytes = b""
 
@@ -28,22 +30,23 @@ class _Head:
         if second != self._second:
             self._second = second
             self._bytes = (
-                f"HTTP/1.1 201 Created\r\nContent-Type: {CONTENT_TYPE}\r\n"
+                f"HTTP/1.1 201 Created\r\nContent-Type: {self._type}\r\n"
                 f"Date: {formatdate(second, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n"
                 "Content-Length: "
             ).encode()
         return self._bytes
 
 
-_head = _Head()
+_heads = {content_type: _Head(content_type) for content_type in (TEXT, JSON)}
 
 
 class Created(web.StreamResponse):
-    """201 with an id, on a connection that stays open."""
+    """201 with a body, on a connection that stays open."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, head: _Head) -> None:
         super().__init__(status=201)
-        self._identity = body
+        self._content = body
+        self._head = head
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write it all."""
@@ -51,9 +54,9 @@ class Created(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         self._keep_alive = True
-        body = self._identity
+        body = self._content
         self._body_length = len(body)
-        transport.write(b"%b%d\r\n\r\n%b" % (_head.now(), len(body), body))
+        transport.write(b"%b%d\r\n\r\n%b" % (self._head.now(), len(body), body))
         await request.writer.drain()
         return None
 
@@ -62,9 +65,8 @@ class Created(web.StreamResponse):
         self._eof_sent = True
 
 
-def created(request: web.Request, identity: str) -> web.StreamResponse:
-    """The answer to a post that has become an event."""
-    body = identity.encode()
+def created(request: web.Request, body: bytes, content_type: str = TEXT) -> web.StreamResponse:
+    """The answer to a request that has become events; `content_type` is `TEXT` or `JSON`."""
     if request.keep_alive and request.version == (1, 1) and "Origin" not in request.headers:
-        return Created(body)
-    return web.Response(status=201, body=body, headers={"Content-Type": CONTENT_TYPE})
+        return Created(body, _heads[content_type])
+    return web.Response(status=201, body=body, headers={"Content-Type": content_type})

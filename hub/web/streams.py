@@ -31,6 +31,7 @@ from hub.streams import View
 from hub.streams.service import ALL
 from hub.web import bodies, live, reading
 from hub.web.context import HUB, Context
+from hub.web.created import JSON, created
 from hub.web.selection import number_of
 from hub.window import Window, split_window
 
@@ -39,8 +40,6 @@ CONDITION = "x-event-store-query-condition"
 
 LISTED = 1000
 """Streams that a list has, unless a `limit` says less."""
-
-_JSON = "application/json"
 
 
 def _segments(request: web.Request) -> list[str]:
@@ -81,7 +80,7 @@ async def post(request: web.Request) -> web.StreamResponse:
         receipt.position,
         b",".join(draft.payloads),
     )
-    return web.Response(status=201, body=answer, content_type=_JSON)
+    return created(request, answer, JSON)
 
 
 async def put(request: web.Request) -> web.StreamResponse:
@@ -217,4 +216,4 @@ async def _body(request: web.Request, hub: Context, room: bodies.Room) -> bytes:
 
 def _json(status: int, value: Any) -> web.Response:
     body = msgspec.json.encode(value) + b"\n"
-    return web.Response(status=status, body=body, content_type=_JSON)
+    return web.Response(status=status, body=body, content_type=JSON)

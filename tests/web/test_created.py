@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import web
 
-from hub.web.created import CONTENT_TYPE, Created, created
+from hub.web.created import TEXT, Created, created
 from tests.conftest import Client
 from tests.web.wire import exchange
 
@@ -25,7 +25,7 @@ async def test_it_says_what_aiohttp_would_have_said(
     hub: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = (await exchange(hub, POST % b"" + LAST)).raw
-    plain = web.Response(status=201, body=b"7", headers={"Content-Type": CONTENT_TYPE})
+    plain = web.Response(status=201, body=b"7", headers={"Content-Type": TEXT})
     monkeypatch.setattr("hub.web.channels.created", lambda *_: plain)
     theirs = (await exchange(hub, POST % b"" + LAST)).raw
     assert head_of(ours) == head_of(theirs)
@@ -49,7 +49,7 @@ async def test_only_a_connection_that_stays_open_gets_it(hub: Client) -> None:
     seen: list[type] = []
 
     async def post(request: web.Request) -> web.StreamResponse:
-        seen.append(type(created(request, "7")))
+        seen.append(type(created(request, b"7")))
         return web.Response()
 
     app = web.Application()
