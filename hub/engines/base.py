@@ -17,7 +17,7 @@ from hub.matcher import Matcher
 from hub.selector import Condition
 from hub.storage.group import Receipt
 from hub.storage.log import Committed
-from hub.storage.order import Slice
+from hub.storage.order import Slice, reversed_lines
 from hub.storage.plan import Scope
 from hub.storage.search import Selection, Window
 
@@ -31,6 +31,7 @@ __all__ = [
     "Selection",
     "Slice",
     "Window",
+    "reversed_lines",
 ]
 
 

@@ -44,7 +44,10 @@ Row = tuple[int, int, int, int, int, int]
 
 
 class Slice(Struct, gc=False):
-    """Documents that follow each other: the number of the first, how many, their lines."""
+    """Documents that follow each other: the lowest number, how many, their lines.
+
+    Of a read backwards the lines stand in that order.
+    """
 
     number: int
     count: int
@@ -175,13 +178,13 @@ class OrderCursor:
     def _slices(self, rows: list[Row], sources: Sources) -> list[Slice]:
         texts = _read(rows, sources)
         slices: list[Slice] = []
-        sees = self._sees
+        sees, backwards = self._sees, self._backwards
         for row, text in zip(rows, texts, strict=True):
             position, count = row[0], row[4]
             text = _as_documents(row, text, sources)
             whole = position >= self._from and position + count - 1 <= self._to
-            if whole and sees is None and (count == 1 or not self._backwards):
-                slices.append(Slice(position, count, text))
+            if whole and sees is None:
+                slices.append(Slice(position, count, reversed_lines(text) if backwards else text))
                 continue
             lines = text.split(b"\n")
             lines.pop()
@@ -191,10 +194,21 @@ class OrderCursor:
                 for at, line in enumerate(lines, position)
                 if self._from <= at <= self._to and (sees is None or sees(stream, line))
             ]
-            if self._backwards:
+            if len(found) == count and not backwards:
+                found = [Slice(position, count, text)]
+            elif backwards:
                 found.reverse()
             slices += found
         return slices
+
+
+def reversed_lines(text: bytes) -> bytes:
+    """Whole lines, the last one first."""
+    lines = text.split(b"\n")
+    if len(lines) == 2:
+        return text
+    lines.reverse()  # the empty one behind the last LF comes first, and is passed over
+    return b"\n".join(lines[1:]) + b"\n"
 
 
 def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:

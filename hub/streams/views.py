@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from msgspec import Struct
 
 from hub.document import documents
-from hub.engines.base import Engine, Scope, Slice
+from hub.engines.base import Engine, Scope, Slice, reversed_lines
 from hub.formats import NDJSON, split_rows
 from hub.matcher import Matcher
 from hub.streams.waiting import Waiting
@@ -145,7 +145,10 @@ class LogView(View):
         return self._each(text, revision)
 
     def _backwards(self, lines: bytes, revision: int) -> list[Slice]:
-        found = self._each(self._documents(lines, revision), revision)
+        text = self._documents(lines, revision)
+        if self._matcher is None:
+            return [Slice(revision, text.count(b"\n"), reversed_lines(text))]
+        found = self._each(text, revision)
         found.reverse()
         return found
 
