@@ -265,14 +265,16 @@ def _as_documents(row: Row, text: bytes, sources: Sources) -> bytes:
 
 def seer(scope: Scope, sources: Sources) -> Callable[[str, bytes], bool]:
     """Whether a document of a log is in a scope, told from itself."""
-    selector, matcher, logs = scope.selector, scope.matcher, scope.logs
+    selector, matcher = scope.selector, scope.matcher
     labels = labels_reader(sources.keys)
     named = _derived_in(selector, sources) if selector else {}
-    only = None if logs is None else frozenset(logs)
+    only = None if scope.streams is None else frozenset(scope.streams)
+    views = [each for name in scope.streams or () if (each := sources.derived(name))]
 
     def sees(stream: str, document: bytes) -> bool:
-        if only is not None and stream not in only:
-            return False
+        if only is not None and stream not in only:  # noqa: SIM102 - the usual case first
+            if not any(each.matches_document(document) for each in views):
+                return False
         if selector is not None:
             own = labels(document)
             holders = [name for name, each in named.items() if each.matches_document(document)]

@@ -33,7 +33,7 @@ class Scope(Struct):
     """What of the global order is meant: all, unless something is given."""
 
     selector: Selector | None = None
-    logs: Sequence[str] | None = None  # only these
+    streams: Sequence[str] | None = None  # only what is in one of these, logs or derived
     matcher: Matcher | None = None  # only what it matches
 
 
@@ -78,8 +78,8 @@ class Planner:
     def plan(self, scope: Scope, low: int, high: int) -> Plan:
         """The plan for events with positions from `low` to `high`."""
         parts: list[Plan] = []
-        if scope.logs is not None:
-            parts.append(self._logs(scope.logs))
+        if scope.streams is not None:
+            parts.append(self._streams(scope.streams, low))
         if scope.selector is not None:
             parts.append(self._select(scope.selector.root, low))
         if scope.matcher is not None:
@@ -117,6 +117,10 @@ class Planner:
         if matcher:
             parts.append(self._match(matcher, low))
         return _any(parts)
+
+    def _streams(self, names: Sequence[str], low: int) -> Plan:
+        derived = [matcher for name in names if (matcher := self._derived(name))]
+        return _any([self._logs(names), *[self._match(each, low) for each in derived]])
 
     def _logs(self, names: Iterable[str]) -> Plan:
         numbers = [log.number for name in names if (log := self._find(name)) and log.number]

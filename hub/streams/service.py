@@ -17,6 +17,7 @@ from hub.event import check_stream_name, is_stream_name
 from hub.formats import NDJSON
 from hub.matcher import Matcher
 from hub.selector import Selector
+from hub.streams.categories import Categories
 from hub.streams.views import CategoryView, DerivedView, LogView, OrderView, View
 from hub.streams.waiting import Waiting
 
@@ -41,6 +42,7 @@ class Streams:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting = Waiting(engine)
+        self._categories = Categories(engine)
 
     def close(self) -> None:
         """Wake all who wait: the hub closes."""
@@ -70,7 +72,7 @@ class Streams:
         """Every stream `category-…` or `category/…`, in global order."""
         if not is_stream_name(category):
             raise InvalidName(f"{category!r} is not the beginning of a stream's name")
-        return CategoryView(category, self._engine, self._waiting, matcher)
+        return CategoryView(category, self._engine, self._waiting, self._categories.names, matcher)
 
     async def commit(self, name: str, commit: Commit) -> Receipt:
         """Commit events; as `Engine.commit`, and `Conflict` for a derived stream."""

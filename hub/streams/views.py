@@ -8,7 +8,7 @@ for the rest. Must not know HTTP.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
@@ -247,11 +247,16 @@ class CategoryView(OrderView):
     """Every stream whose name begins with a category's: new ones come to it."""
 
     def __init__(
-        self, category: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
+        self,
+        category: str,
+        engine: Engine,
+        waiting: Waiting,
+        names: Callable[[str], Sequence[str]],
+        matcher: Matcher | None = None,
     ) -> None:
         super().__init__(f"category/{category}", engine, waiting, Scope(matcher=matcher))
-        self._heads = (f"{category}-", f"{category}/")
+        self._category = category
+        self._names = names
 
     def scope(self) -> Scope:
-        names = [log.name for log in self._engine.logs() if log.name.startswith(self._heads)]
-        return Scope(logs=names, matcher=self._scope.matcher)
+        return Scope(streams=self._names(self._category), matcher=self._scope.matcher)
