@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
 
@@ -132,10 +133,20 @@ class Subscriptions:
         self._sender: asyncio.Task[None] | None = None
         self.closing = False
         self.live_count = 0
+        self._others = 0  # open subscriptions of other things than channels
         engine.on_commit.append(self.publish)
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + self._others
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count one that somebody else serves: of a stream, of a consumer."""
+        self._others += 1
+        try:
+            yield
+        finally:
+            self._others -= 1
 
     @property
     def behind_count(self) -> int:

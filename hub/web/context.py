@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -28,21 +26,6 @@ class Context:
     metrics: Metrics
     bodies: Bodies
     started: float = field(default_factory=time.monotonic)
-    followed: int = 0  # subscriptions of streams that are open
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many subscriptions as there may be."""
-        return len(self.subscriptions) + self.followed >= self.options.max_subscriptions
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Count one subscription of a stream."""
-        self.followed += 1
-        try:
-            yield
-        finally:
-            self.followed -= 1
 
 
 HUB: web.AppKey[Context] = web.AppKey("hub", Context)

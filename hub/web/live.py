@@ -48,7 +48,8 @@ async def subscribe(
         known = cursor.isascii() and cursor.isdigit() and len(cursor) <= _DIGITS
         unknown = not known or int(cursor) > head
         place = 0 if unknown else int(cursor)
-    if hub.is_full or hub.subscriptions.closing:
+    full = len(hub.subscriptions) >= hub.options.max_subscriptions
+    if full or hub.subscriptions.closing:
         return await _turn_away(request, hub)
     response = EventStream(
         headers={
@@ -64,7 +65,7 @@ async def subscribe(
     await response.prepare(request)
     begin = sse.retry(hub.options.retry) + sse.HEARTBEAT
     await response.write(begin + sse.RESET if unknown else begin)
-    with hub.following():
+    with hub.subscriptions.counted():
         await _follow(request, response, view, place)
     return response
 

@@ -43,6 +43,7 @@ class Metrics:
         self._gauge(
             "hub_logs", "Logs that have been written.", lambda: sum(1 for _ in engine.logs())
         )
+        self._gauge("hub_position", "Position of the last event.", lambda: engine.head)
         engine.on_commit.append(self.committed)
 
     def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
