@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 import msgspec
@@ -27,6 +28,8 @@ from hub.errors import DiskFull, WriteFailed
 SUFFIX = ".json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 T = TypeVar("T")
 
@@ -52,6 +55,11 @@ class Progress(msgspec.Struct, frozen=True):
     seen: int
     state: Raw
     error: str | None = None
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a consumer can have this identifier."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 class _First(msgspec.Struct):
@@ -84,7 +92,8 @@ class Checkpoints:
             return
         for path in sorted(self.directory.iterdir()):
             if path.suffix == SUFFIX:
-                yield path.stem
+                if is_identifier(path.stem):
+                    yield path.stem
             elif path.suffix == ".tmp":
                 path.unlink()
 
@@ -171,5 +180,4 @@ def _summed(value: msgspec.Struct) -> tuple[int, bytes]:
 def _checked(crc: int, content: Raw, kind: type[T]) -> T:
     if crc32(content) != crc:
         raise ValueError("its checksum is another")
-    value: Any = msgspec.json.decode(content, type=kind)
-    return msgspec.convert(value, kind) if not isinstance(value, kind) else value
+    return msgspec.json.decode(content, type=kind)

@@ -4,9 +4,9 @@ Owns what is served of it, its state and position, which are replaced together a
 never in part, and what becomes of a batch that cannot be folded. Must not know files.
 
 A batch is folded whole or not at all. If its k-th event cannot be, the events before
-it are folded again as a batch of their own, then that event as the first of the next:
-only there, or alone, can an event stop the consumer. So the state that is served then
-is that after the event before, also when the handler has changed it in place.
+it are folded again as a batch of their own, and then that event as another: only alone
+can an event stop the consumer. So the state that is served then is that after the event
+before, also when the handler has changed it in place.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ class Consumer:
         finally:
             if ahead is not None:
                 ahead.cancel()
+                ahead.add_done_callback(_pass_over)
 
     def _most(self) -> int:
         """How many events to read, so that a batch is cheap to hold."""
@@ -169,23 +170,24 @@ class Consumer:
         here, length = 0, len(documents)
         if length:
             self._document_bytes = sum(map(len, documents)) / length
-        cut = alone = 0  # a batch ends before event `cut`; up to `alone` each is by itself
+        ends: list[int] = []  # where batches have to end, the next one last
         while here < length:
-            size = 1 if here < alone else self._most()
-            end = min(here + size, cut if cut > here else length)
+            while ends and ends[-1] <= here:
+                ends.pop()
+            end = min(here + self._most(), ends[-1] if ends else length)
             fault = await self._fold_batch(piece, here, end)
             if fault is None:
                 here = end
             elif fault.why is Why.HANDLER:
                 self._halt(fault.text)
                 return False
-            elif end - here == 1 or (fault.why is Why.THROWN and fault.at == 1):
+            elif end - here == 1:
                 self._halt(f"event {piece.numbers[here]}: {fault.text}")
                 return False
-            elif fault.at > 1:
-                cut = here + fault.at - 1
+            elif fault.at:
+                ends += (here + fault.at, here + fault.at - 1)
             else:
-                alone = here + 1 if fault.at else end
+                ends += range(end, here, -1)
         if piece.end > self.progress.seen:
             seen = self.progress
             self.progress = Progress(seen.position, piece.end, seen.state)
@@ -206,6 +208,8 @@ class Consumer:
             )
         )
         if reply.fault is not None:
+            if reply.fault.why is Why.TIME:
+                self._size = max(1, reply.fault.at // 2)
             return reply.fault
         number = piece.numbers[end - 1]
         self.progress = Progress(number, number, Raw(reply.state))
@@ -226,3 +230,9 @@ class Consumer:
         logger.warning("consumer %s has stopped: %s", self.definition.identifier, error)
         self.progress = Progress(was.position, was.seen, was.state, error)
         self.wake()
+
+
+def _pass_over(ahead: asyncio.Task[Piece]) -> None:
+    """An error of what nobody waits for any more is nobody's."""
+    if not ahead.cancelled():
+        ahead.exception()

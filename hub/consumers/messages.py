@@ -57,8 +57,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Task(msgspec.Struct, frozen=True, array_like=True):
     """A batch for a handler. With `handler`, a sandbox for it is made first, with `state`.
 
-    `size` is that of the batch that follows, in bytes; if it is 0, nothing is folded.
-    `drop` names sandboxes that are not needed any more.
+    `size` is that of the batch that follows, in bytes; if it is 0, nothing is folded
+    and no sandbox stays. `drop` names sandboxes that are not needed any more.
     """
 
     key: str

@@ -91,7 +91,7 @@ class Pool:
         async with self._turn:
             if self._closed:
                 raise SandboxFailed("the hub is shutting down")
-            worker = next((each for each in self._free if each.holds(work)), self._free[0])
+            worker = min(self._free, key=lambda each: (not each.holds(work), not each.started))
             self._free.remove(worker)
             try:
                 return await asyncio.get_running_loop().run_in_executor(
@@ -106,6 +106,8 @@ class Pool:
         for each in self._workers:
             each.kill()
         await asyncio.gather(*self._jobs, return_exceptions=True)
+        for each in self._workers:
+            await asyncio.to_thread(each.bury)
         self._threads.shutdown(wait=False)
 
 
@@ -118,6 +120,11 @@ class _Worker:
         self._socket: socket.socket | None = None
         self._held: OrderedDict[str, int] = OrderedDict()  # the state of each sandbox, by serial
         self._ended = False
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
 
     def holds(self, work: Work) -> bool:
         """Whether there is a sandbox that has just the state that a batch begins with."""
@@ -143,9 +150,9 @@ class _Worker:
                 send_batch(to, work.documents)
             reply = receive(to, Reply)
         except (Gone, OSError):
-            return Reply(fault=Fault(Why.DIED, self._bury()))
-        if reply.fault is None:
-            self._held[work.identifier] = work.next_serial if work.documents else work.serial
+            return Reply(fault=Fault(Why.DIED, self.bury()))
+        if reply.fault is None and work.documents:
+            self._held[work.identifier] = work.next_serial
         return reply
 
     def kill(self) -> None:
@@ -185,7 +192,7 @@ class _Worker:
         self._socket = ours
         return ours
 
-    def _bury(self) -> str:
+    def bury(self) -> str:
         """Clear up after the process; return how it ended."""
         if self._socket is not None:
             self._socket.close()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 
 from msgspec import Raw
 
-from hub.consumers.checkpoint import Checkpoints, Damaged, Definition, Progress
+from hub.consumers.checkpoint import Checkpoints, Damaged, Definition, Progress, is_identifier
 from hub.consumers.consumer import Consumer
 from hub.consumers.messages import Limits
 from hub.consumers.pool import Pool, Work
@@ -61,8 +60,6 @@ END = -1
 """As the start of a consumer: behind the last event that there is."""
 
 logger = logging.getLogger(__name__)
-
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
 T = TypeVar("T")
 
@@ -138,9 +135,11 @@ class Consumers:
         size, limit = len(handler.encode(errors="replace")), self._options.max_handler_bytes
         if size > limit:
             raise TooLarge(f"the handler has {size} bytes; the limit is {limit}")
-        head = (await self._open_view(stream)).head()
+        view = await self._open_view(stream)
+        if start == END:
+            start = await view.settle()
         state = await self._tried(identifier, handler, state)
-        definition = Definition(identifier, stream, head if start == END else start, handler, state)
+        definition = Definition(identifier, stream, start, handler, state)
         return await self._whole(self._put(definition))
 
     async def reset(
@@ -216,6 +215,7 @@ class Consumers:
             raise InvalidHandler("the handler holds a NUL")
         reply = await self._pool.fold(Work(f"{identifier} tried", 0, 0, handler, state, ()))
         if reply.fault is not None:
+            self._check_room(identifier)  # it may have been the hub that ended it
             raise InvalidHandler(f"the handler cannot be used: {reply.fault.text}")
         return Raw(reply.state)
 
@@ -298,7 +298,7 @@ class Consumers:
 
 def check_identifier(identifier: str) -> str:
     """Return an identifier that a consumer can have; else raise `InvalidName`."""
-    if not _IDENTIFIER.fullmatch(identifier):
+    if not is_identifier(identifier):
         raise InvalidName(
             f"{identifier!r} cannot be the identifier of a consumer: "
             "1 to 100 letters, digits, '_' or '-' can"

@@ -1,22 +1,24 @@
 // The part of a sandbox that is JavaScript: it holds one handler and its state.
 //
 // It is evaluated once, before the handler, and keeps its own references to what it
-// needs, so that a handler that changes JSON or Array harms nobody but itself.
-// The value of this script is a function `(operation, ...texts)` for `hub.consumers.sandbox`.
+// needs, so that a handler that changes JSON or Array harms nobody but itself. Hence
+// no spreading here either: it asks Array.prototype.
+// The value of this script is a function `(operation, one, two)` for `hub.consumers.sandbox`.
 "use strict";
 (() => {
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
   const { isFinite } = Number;
-  const { indexOf } = String.prototype;
+  const { indexOf, slice } = String.prototype;
   const sourceOf = Function.prototype.toString;
   const kindOf = Object.prototype.toString;
   const evaluate = eval; // called by another name it sees globals only
   const text = String;
 
   // The same events must give the same state whenever they are folded.
+  const Unfit = TypeError;
   const refuse = (what) => {
-    throw new TypeError(what);
+    throw new Unfit(what);
   };
   const noClock = () => refuse("there is no clock here: a time has to come with the event");
   const clockless = new Proxy(Date, {
@@ -121,9 +123,10 @@
     return keep();
   };
 
+  const Thrown = Error;
   const described = (error) => {
     try {
-      const where = error instanceof Error ? text(error.stack) : "";
+      const where = error instanceof Thrown ? text(error.stack) : "";
       return stringify([text(error), where]);
     } catch {
       return '["it threw what cannot be told",""]';
@@ -131,9 +134,9 @@
   };
 
   let last; // what was caught
-  const guarded = (act, ...given) => {
+  const guarded = (act, one, two) => {
     try {
-      return act(...given);
+      return act(one, two);
     } catch (error) {
       last = error;
       return null;
@@ -142,7 +145,7 @@
   const operations = {
     load: (source, json) => guarded(load, source, json),
     fold: (batch) => guarded(fold, batch),
-    source: () => apply(sourceOf, handler, []),
+    source: (length) => apply(slice, apply(sourceOf, handler, []), [0, length]),
     whole: (wanted) => {
       whole = wanted;
     },
@@ -151,5 +154,5 @@
     described: () => described(last),
   };
   Object.preventExtensions(globalThis); // what does not lie in the state would be lost
-  return (operation, ...given) => operations[operation](...given);
+  return (operation, one, two) => operations[operation](one, two);
 })();

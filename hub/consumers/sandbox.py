@@ -26,6 +26,9 @@ from hub.consumers.messages import Fault, Limits, Why
 STACK_BYTES = 512 * 1024
 """Stack that a handler may use; the process has 8 MiB."""
 
+LOOKED_AT = 200
+"""Characters of a handler in which its parameters are looked for."""
+
 TEXT = 500
 """Characters of an error that are told."""
 
@@ -67,16 +70,26 @@ class Sandbox:
         self._context.set_memory_limit(limits.memory)
         self._context.set_time_limit(limits.seconds)
         self.state = self._do("load", handler, state.decode())
-        # Parsing is most of the work: what the handler cannot see need not be parsed.
-        self._whole = not _TWO_PARAMETERS.match(self._run("source"))
+        self._whole = self._sees_metadata()
         self._run("whole", self._whole)
 
     def fold(self, batch: bytes | memoryview) -> bytes:
         """Fold documents, given as one JSON array; return the state. Raises `Failed`."""
         if not self._whole:
-            batch = b"[" + b",".join([each.payload for each in _payloads_of(batch)]) + b"]"
+            try:
+                batch = b"[" + b",".join([each.payload for each in _payloads_of(batch)]) + b"]"
+            except msgspec.DecodeError:  # half of a surrogate pair, which JavaScript can take
+                self._whole = True
+                self._run("whole", True)
         self.state = self._do("fold", str(batch, "utf-8"))
         return self.state
+
+    def _sees_metadata(self) -> bool:
+        """Whether events are parsed whole, which is most of the work, or their payloads only."""
+        try:
+            return not _TWO_PARAMETERS.match(self._run("source", LOOKED_AT))
+        except quickjs.JSException as error:
+            raise Failed(self._fault(str(error).partition("\n")[0], "")) from None
 
     def _do(self, operation: str, *texts: str) -> bytes:
         try:
@@ -87,12 +100,14 @@ class Sandbox:
             raise Failed(self._caught())
         encoded: bytes = state.encode()
         if len(encoded) > self._limits.state:
-            raise Failed(
-                Fault(
-                    Why.STATE,
-                    f"the state has {len(encoded)} bytes; the limit is {self._limits.state}",
-                )
-            )
+            size, limit = len(encoded), self._limits.state
+            raise Failed(Fault(Why.STATE, f"the state has {size} bytes; the limit is {limit}"))
+        if b"\\ud" in encoded:
+            try:
+                msgspec.json.decode(encoded)
+            except msgspec.DecodeError:
+                text = "the state holds half of a surrogate pair, which is no text"
+                raise Failed(Fault(Why.STATE, text)) from None
         return encoded
 
     def _caught(self) -> Fault:

@@ -26,6 +26,9 @@ class View(Protocol):
     def head(self) -> int:
         """The number of the last event that there may be."""
 
+    async def settle(self) -> int:
+        """The number of the last event, of all that were acknowledged. Cancelling is safe."""
+
     async def read(self, after: int, limit: int) -> Piece:
         """About `limit` events with numbers beyond `after`, fewer at the end.
 

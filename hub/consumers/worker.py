@@ -78,15 +78,17 @@ def serve(hub: socket.socket, limits: Limits) -> None:
 
 def _work(sandboxes: dict[str, Sandbox], task: Task, batch: memoryview, limits: Limits) -> bytes:
     for key in task.drop:
-        sandboxes.pop(key, None)
+        del sandboxes[key]
     if task.handler is not None:
-        sandboxes.pop(task.key, None)
+        sandboxes.pop(task.key, None)  # its memory can be had for the new one
         try:
-            sandboxes[task.key] = Sandbox(task.handler, task.state, limits)
+            sandbox = Sandbox(task.handler, task.state, limits)
         except Failed as failed:
             raise Failed(Fault(Why.HANDLER, failed.fault.text)) from None
-    sandbox = sandboxes[task.key]
-    return sandbox.fold(batch) if batch else sandbox.state
+        if not batch:
+            return sandbox.state
+        sandboxes[task.key] = sandbox
+    return sandboxes[task.key].fold(batch)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ class MemoryView:
     def head(self) -> int:
         return self.looked_at
 
+    async def settle(self) -> int:
+        return self.looked_at
+
     async def read(self, after: int, limit: int) -> Piece:
         self.reads += 1
         await asyncio.sleep(0)
