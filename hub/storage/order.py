@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -93,8 +93,9 @@ class OrderCursor:
         return self._slices(self._take(), sources)
 
     def _begin(self, db: sqlite3.Connection, sources: Sources) -> Plan:
-        planner = Planner(db, sources.find, sources.derived, sources.keys.type)
-        plan = planner.plan(self._scope, self._from, self._to)
+        type_key = sources.keys.type
+        planner = Planner(db, sources.find, sources.derived, type_key, self._from, self._to)
+        plan = planner.plan(self._scope)
         if not plan.exact:
             self._sees = seer(self._scope, sources)
         (first,) = db.execute(  # the run that holds the first event may begin before it
@@ -141,9 +142,10 @@ class OrderCursor:
         return _decode_runs(found)
 
     def _driven(
-        self, db: sqlite3.Connection, drivers: Iterable[tuple[By, int]], low: int, high: int
+        self, db: sqlite3.Connection, drivers: Sequence[tuple[By, int]], low: int, high: int
     ) -> tuple[list[int], int | None]:
         """Positions of runs that the drivers lead to, and how far they are complete (None: all)."""
+        most = ROWS // max(1, len(drivers))
         found: set[int] = set()
         horizon: int | None = None
         order = "DESC" if self._backwards else "ASC"
@@ -151,11 +153,11 @@ class OrderCursor:
             (text,) = db.execute(
                 f"SELECT json_group_array(position) FROM ({by.value} "  # noqa: S608
                 f"AND position BETWEEN ? AND ? ORDER BY position {order} LIMIT ?)",
-                (key, low, high, ROWS),
+                (key, low, high, most),
             ).fetchone()
             places = msgspec.json.decode(text, type=list[int])
             found.update(places)
-            if len(places) == ROWS:
+            if len(places) == most:
                 end = places[-1]
                 if horizon is None or (end > horizon if self._backwards else end < horizon):
                     horizon = end

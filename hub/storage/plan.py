@@ -22,8 +22,11 @@ from hub.selector.tree import TAGS
 from hub.storage.log import Log
 from hub.storage.terms import Kind, term_of
 
-COUNTED = 2000
-"""Runs of a term that are counted to compare its cost; more are as good as all."""
+COUNTED = 1000
+"""Runs of a driver that are counted to tell how many there are about."""
+
+WORTH = 0.2
+"""Share of all runs above which it is cheaper to look at every one than to follow drivers."""
 
 DRIVERS = 64
 """Logs and terms that are followed one by one; for more it is cheaper to look at every run."""
@@ -69,42 +72,46 @@ class Planner:
         find: Callable[[str], Log | None],
         derived: Callable[[str], Matcher | None],
         type_key: str,
+        low: int,
+        high: int,
     ) -> None:
         self._db = db
         self._find = find
         self._derived = derived
         self._type_key = type_key
+        self._low, self._high = low, high  # positions
 
-    def plan(self, scope: Scope, low: int, high: int) -> Plan:
-        """The plan for events with positions from `low` to `high`."""
+    def plan(self, scope: Scope) -> Plan:
+        """The plan for a scope."""
         parts: list[Plan] = []
         if scope.streams is not None:
-            parts.append(self._streams(scope.streams, low))
+            parts.append(self._streams(scope.streams))
         if scope.selector is not None:
-            parts.append(self._select(scope.selector.root, low))
+            parts.append(self._select(scope.selector.root))
         if scope.matcher is not None:
-            parts.append(self._match(scope.matcher, low))
-        plan = self._all(parts, low)
+            parts.append(self._match(scope.matcher))
+        plan = self._all(parts)
         if plan.drivers is not None and (
-            len(plan.drivers) > DRIVERS or self._cost(plan.drivers, low) * 4 > high - low
+            len(plan.drivers) > DRIVERS
+            or self._cost(plan.drivers) > (self._high - self._low + 1) * WORTH
         ):
             plan = Plan(plan.test, plan.values, None, plan.exact)
         return plan
 
-    def _select(self, node: Node, low: int) -> Plan:
+    def _select(self, node: Node) -> Plan:
         if isinstance(node, Everything):
             return _ALL
         if isinstance(node, AnyOf):
-            return _any([self._select(each, low) for each in node.parts])
+            return _any([self._select(each) for each in node.parts])
         if isinstance(node, AllOf):
-            return self._all([self._select(each, low) for each in node.parts], low)
+            return self._all([self._select(each) for each in node.parts])
         if node.kind is Names.TYPE:
             return _by_term(term_of(Kind.TYPE, node.name))
         if node.kind is Names.TAG:
             return _by_term(term_of(Kind.TAG, node.name))
-        return self._name(node.name, low)
+        return self._name(node.name)
 
-    def _name(self, name: str, low: int) -> Plan:
+    def _name(self, name: str) -> Plan:
         """A name is that of a stream, of a type, of a tag: whatever there is."""
         parts: list[Plan] = []
         if self._find(name):
@@ -112,15 +119,15 @@ class Planner:
         terms = [term_of(Kind.TYPE, name)]
         if name.startswith(TAGS):
             terms.append(term_of(Kind.TAG, name.removeprefix(TAGS)))
-        parts += [_by_term(term) for term in terms if self._count(term, 0, 1)]
+        parts += [_by_term(term) for term in terms if self._is_used(term)]
         matcher = self._derived(name)
         if matcher:
-            parts.append(self._match(matcher, low))
+            parts.append(self._match(matcher))
         return _any(parts)
 
-    def _streams(self, names: Sequence[str], low: int) -> Plan:
+    def _streams(self, names: Sequence[str]) -> Plan:
         derived = [matcher for name in names if (matcher := self._derived(name))]
-        return _any([self._logs(names), *[self._match(each, low) for each in derived]])
+        return _any([self._logs(names), *[self._match(each) for each in derived]])
 
     def _logs(self, names: Iterable[str]) -> Plan:
         numbers = [log.number for name in names if (log := self._find(name)) and log.number]
@@ -132,7 +139,7 @@ class Planner:
         values: list[object] = [msgspec.json.encode(numbers).decode()]
         return Plan("r.log IN (SELECT value FROM json_each(?))", values, drivers, True)
 
-    def _match(self, matcher: Matcher, low: int) -> Plan:
+    def _match(self, matcher: Matcher) -> Plan:
         """What a matcher's fixed streams and types leave; its rest is for the reader."""
         parts = [Plan("1", [], None, False)]
         if matcher.streams is not None:
@@ -140,38 +147,38 @@ class Planner:
         types = matcher.types(self._type_key)
         if types is not None:
             parts.append(_any([_by_term(term_of(Kind.TYPE, each)) for each in sorted(types)]))
-        return self._all(parts, low)
+        return self._all(parts)
 
-    def _all(self, parts: list[Plan], low: int) -> Plan:
+    def _all(self, parts: list[Plan]) -> Plan:
         if not parts:
             return _ALL
         driven = [each.drivers for each in parts if each.drivers is not None]
         return Plan(
-            " AND ".join([f"({each.test})" for each in parts]),
+            _balanced(" AND ", [each.test for each in parts]),
             [value for each in parts for value in each.values],
-            min(driven, key=lambda each: self._cost(each, low)) if driven else None,
+            min(driven, key=lambda each: self._cost(each)) if driven else None,
             all(each.exact for each in parts),
         )
 
-    def _cost(self, drivers: Iterable[Driver], low: int) -> int:
-        """About how many runs they lead to, or more."""
-        return sum(
-            self._runs_of_log(key, low) if by is By.LOG else self._count(key, low, COUNTED)
-            for by, key in drivers
-        )
+    def _cost(self, drivers: Iterable[Driver]) -> float:
+        """About how many runs they lead to."""
+        return sum(self._runs(by, key) for by, key in drivers)
 
-    def _runs_of_log(self, number: int, low: int) -> int:
-        return self._counted("runs WHERE log = ?", number, low, COUNTED)
-
-    def _count(self, term: int, low: int, most: int) -> int:
-        return self._counted("postings WHERE term = ?", term, low, most)
-
-    def _counted(self, source: str, key: int, low: int, most: int) -> int:
-        (count,) = self._db.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM {source} AND position >= ? LIMIT ?)",  # noqa: S608
-            (key, low, most),
+    def _runs(self, by: By, key: int) -> float:
+        """About how many runs a driver leads to, going by the first of them."""
+        found = self._db.execute(
+            f"SELECT count(*), max(position) FROM ({by.value} "  # noqa: S608
+            "AND position >= ? ORDER BY position LIMIT ?)",
+            (key, self._low, COUNTED),
         ).fetchone()
-        return most**2 if count == most > 1 else int(count)  # nobody knows how many more
+        count, last = found
+        if count < COUNTED:
+            return float(count)
+        return float(count * (self._high - self._low + 1) / (last - self._low + 1))
+
+    def _is_used(self, term: int) -> bool:
+        """Whether any run has a term."""
+        return self._db.execute(f"{By.TERM.value} LIMIT 1", (term,)).fetchone() is not None
 
 
 def _by_term(term: int) -> Plan:
@@ -191,8 +198,16 @@ def _any(parts: list[Plan]) -> Plan:
         else:
             drivers += each.drivers
     return Plan(
-        " OR ".join([f"({each.test})" for each in parts]),
+        _balanced(" OR ", [each.test for each in parts]),
         [value for each in parts for value in each.values],
         drivers,
         all(each.exact for each in parts),
     )
+
+
+def _balanced(operator: str, tests: list[str]) -> str:
+    """Tests joined by an operator. SQLite bounds how deep an expression may nest."""
+    if len(tests) == 1:
+        return f"({tests[0]})"
+    middle = len(tests) // 2
+    return f"({_balanced(operator, tests[:middle])}{operator}{_balanced(operator, tests[middle:])})"
