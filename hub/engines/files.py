@@ -82,16 +82,19 @@ class FilesEngine:
         await self._store.look(name)
 
     async def window(self, name: str, wanted: Selection, end: int) -> Window:
-        return await self._search(search.window, name, end, self._ordered(name), wanted)
+        log = self._store.logs[name]
+        ordered = log.order.ordered
+        return await self._search(search.window, name, end, ordered, wanted, log.format, self.keys)
 
     async def resume(self, name: str, identity: str, end: int) -> int | None:
-        return await self._search(search.resume, name, end, self._ordered(name), identity)
+        log = self._store.logs[name]
+        return await self._search(search.resume, name, end, log.order.ordered, identity, log.format)
 
     async def read(self, name: str, start: int, end: int) -> bytes:
-        return await self._search(search.block, name, start, end)
+        return await self._search(places.block, name, start, end)
 
     async def count(self, name: str, start: int, end: int) -> int:
-        return await self._search(search.count, name, start, end)
+        return await self._search(places.count, name, start, end)
 
     def file(self, name: str) -> Path:
         return self._store.path(self._store.logs[name])
@@ -193,9 +196,6 @@ class FilesEngine:
         if db is None:
             db = self._readers.db = self._store.reader()
         return work(db, self._store.sources, *args)
-
-    def _ordered(self, name: str) -> bool:
-        return self._store.logs[name].order.ordered
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
         reading = _Reading(self._store.disk)

@@ -96,7 +96,7 @@ class Opening:
             return False
         try:
             return search.ends_with(
-                self._disk, self._path(log), entry.length, entry.last_id
+                self._disk, self._path(log), entry.length, entry.last_id, log.format
             )
         except OSError:
             return False  # reading it all will tell
@@ -105,7 +105,7 @@ class Opening:
         """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off."""
         path = self._path(log)
         try:
-            scan(self._disk, path, found, _Progress(log.name))
+            scan(self._disk, path, found, _Progress(log.name), log.format)
             if found.zeroed and 0 < promised <= found.length:
                 # A power cut: what was acknowledged since lies before what never got to the disk.
                 found.damage, found.torn = None, os.stat(path).st_size - found.length

@@ -1,50 +1,54 @@
-"""Finds places in a TSV log: by id, by time, by counting lines.
+"""Finds places in a log of either format: by id, by time, by counting lines.
 
 Owns how a cursor's place is found without reading a log from its start: by
 halving where ids are times in order, else backwards from the end. Must not
-know HTTP. All functions block and take the *end* up to which the log is
-committed; offsets given and returned are starts of lines, or that end. They
-raise `OSError` when the file cannot be read up to there.
+know HTTP, nor what a line of a format looks like. All functions block and take
+the *end* up to which the log is committed; offsets given and returned are
+starts of lines, or that end. They raise `OSError` when the file cannot be read
+up to there.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
+from hub.document import KEYS, Keys
 from hub.errors import UnknownId
 from hub.event import time_of
+from hub.formats import TSV
+from hub.lines import lines_of_format
 from hub.storage.logfile import Disk, opened
-
-BLOCK = 256 * 1024
-"""Bytes read at a time when going through a log."""
-
-PROBE = 4096
-"""Bytes read at a time when looking for the start of one line."""
+from hub.storage.places import PROBE, Walk
 
 
-class Reader:
-    """An open log up to its committed end; close it by `with opened(...)` around it."""
+class Reader(Walk):
+    """An open log up to its committed end, whose ids may be `ordered` times."""
 
-    def __init__(self, disk: Disk, fd: int, end: int, ordered: bool) -> None:
-        self._disk = disk
-        self._fd = fd
-        self.end = end
+    def __init__(
+        self,
+        disk: Disk,
+        fd: int,
+        end: int,
+        ordered: bool,
+        form: str = TSV,
+        keys: Keys = KEYS,
+    ) -> None:
+        super().__init__(disk, fd, end)
         self._ordered = ordered
+        self._lines = lines_of_format(form, keys)
 
     def after_id(self, identity: str) -> int | None:
         """Right after the first event of the latest contiguous run that has this id."""
         run = self._run(identity)
-        return None if run is None else self._line_end(run[0])
+        return None if run is None else self.line_end(run[0])
 
     def through_id(self, identity: str) -> int | None:
         """Right after the last event that has this id."""
         run = self._run(identity)
-        return None if run is None else self._line_end(run[1])
+        return None if run is None else self.line_end(run[1])
 
     def after_time(self, moment: int) -> int:
         """Where the first event later than `moment` (microseconds since 1970) begins.
@@ -56,8 +60,8 @@ class Reader:
             place = self._halve(moment)
             if place is not None:
                 return place
-        for start, line in self._backwards(0, self.end):
-            when = time_of(_id(line).decode())
+        for start, line in self.backwards(0, self.end):
+            when = self._time_of(line)
             if when is not None and when <= moment:
                 return start + len(line)
         return 0
@@ -67,9 +71,9 @@ class Reader:
         if count <= 0:
             return self.end
         if only is None:
-            return self._last_lines(count, start)
-        for at, line in self._backwards(start, self.end):
-            if _type(line) == only:
+            return self.last_lines(count, start)
+        for at, line in self.backwards(start, self.end):
+            if self._lines.type(line) == only:
                 count -= 1
                 if not count:
                     return at
@@ -77,17 +81,15 @@ class Reader:
 
     def first(self, count: int, start: int, only: bytes | None) -> int:
         """Where the first `count` events from `start` on end; with `only`, of that type."""
+        if only is None:
+            return self.skip(count, start)
         if count <= 0:
             return start
         for at, block in self.blocks(start):
-            lines = block.count(b"\n")
-            if only is None and lines < count:
-                count -= lines
-                continue
             place = at
             for line in block.split(b"\n")[:-1]:
                 place += len(line) + 1
-                if only is None or _type(line) == only:
+                if self._lines.type(line) == only:
                     count -= 1
                     if not count:
                         return place
@@ -95,79 +97,19 @@ class Reader:
 
     def last_id(self, start: int, only: bytes | None) -> str | None:
         """The id of the last event from `start` on; with `only`, of that type."""
-        for _, line in self._backwards(start, self.end):
-            if only is None or _type(line) == only:
-                return _id(line).decode()
+        for _, line in self.backwards(start, self.end):
+            if only is None or self._lines.type(line) == only:
+                return self._lines.id(line).decode()
         return None
 
     def ends_with(self, identity: str) -> bool:
         """Whether a line ends at the end, and has this id; in an empty log, whether that is ""."""
         if not self.end:
             return not identity
-        if self._read(self.end - 1, self.end) != b"\n":
+        if self.read(self.end - 1, self.end) != b"\n":
             return False
-        _, line = next(self._backwards(0, self.end))
-        return _id(line) == identity.encode()
-
-    def count(self, start: int, end: int) -> int:
-        """How many lines stand between two places."""
-        return sum(
-            self._read(at, min(at + BLOCK, end)).count(b"\n") for at in range(start, end, BLOCK)
-        )
-
-    def _read(self, start: int, end: int) -> bytes:
-        size = max(0, min(end, self.end) - start)
-        data = self._disk.pread(self._fd, size, start)
-        if len(data) < size:  # going on would never come to an end
-            raise OSError(errno.EIO, "the file is shorter than what was written to it")
-        return data
-
-    def blocks(self, start: int) -> Iterator[tuple[int, bytes]]:
-        """The log from `start` on as blocks of whole lines."""
-        while start < self.end:
-            size = BLOCK
-            block = b""
-            while not block:
-                piece = self._read(start, min(start + size, self.end))
-                block = piece[: piece.rfind(b"\n") + 1]
-                if not block and len(piece) < size:
-                    raise OSError(errno.EIO, "the file does not end with a line break")
-                size *= 2
-            yield start, block
-            start += len(block)
-
-    def _backwards(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Each line with its LF and its place, the last one first."""
-        rest = b""  # the end of a line whose start is not read yet
-        while start < end:
-            low = max(start, end - BLOCK)
-            block = self._read(low, end) + rest
-            first = 0 if low == start else block.find(b"\n") + 1
-            if first or low == start:
-                place = low + len(block)
-                for line in reversed(block[first:].split(b"\n")[:-1]):
-                    place -= len(line) + 1
-                    yield place, line + b"\n"
-                rest = block[:first]
-            else:
-                rest = block
-            end = low
-
-    def _last_lines(self, count: int, start: int) -> int:
-        end = self.end
-        count += 1  # the LF before the first of them
-        while start < end:
-            low = max(start, end - BLOCK)
-            block = self._read(low, end)
-            lines = block.count(b"\n")
-            if lines >= count:
-                at = len(block)
-                for _ in range(count):
-                    at = block.rfind(b"\n", 0, at)
-                return low + at + 1
-            count -= lines
-            end = low
-        return start
+        _, line = next(self.backwards(0, self.end))
+        return self._lines.id(line) == identity.encode()
 
     def _run(self, identity: str) -> tuple[int, int] | None:
         """The starts of the first and the last event of the latest run that has this id."""
@@ -189,41 +131,19 @@ class Reader:
         if last is None:
             return None
         first = last
-        for at, line in self._backwards(low, last):
-            if _id(line) != wanted:
+        for at, line in self.backwards(low, last):
+            if self._lines.id(line) != wanted:
                 break
             first = at
         return first, last
 
     def _find(self, identity: bytes, low: int, high: int) -> int | None:
         """The start of the last line between two places that has this id."""
-        head = identity + b"\t"
-        pattern = b"\n" + head
-        end = high
-        while low < end:
-            start = max(low, end - BLOCK)
-            # A line that begins in this block may have its id in the next one.
-            block = self._read(start, min(high, end + len(pattern)))
-            at = block.rfind(pattern, 0, end - start + len(pattern) - 1)
-            if at >= 0:
-                return start + at + 1
-            end = start
-        if low < high and self._read(low, low + len(head)) == head:
-            return low
-        return None
-
-    def _line_end(self, start: int) -> int:
-        """The place right behind the line that begins at `start`."""
-        size = PROBE
-        at = start
-        while at < self.end:
-            piece = self._read(at, min(at + size, self.end))
-            found = piece.find(b"\n")
+        for at, block in self.blocks_before(low, high):
+            found = self._lines.find(block, identity)
             if found >= 0:
-                return at + found + 1
-            at += len(piece)
-            size = BLOCK
-        return self.end
+                return at + found
+        return None
 
     def _halve(self, moment: int) -> int | None:
         """Where the first event later than `moment` begins; None if an id is not a time."""
@@ -231,35 +151,29 @@ class Reader:
         top = high  # no line begins between it and `high`
         while top - low > PROBE:
             middle = (low + top) // 2
-            start = self._line_end(middle)
+            start = self.line_end(middle)
             if start < high:
-                when = self._time_at(start)
+                line = self.line(start)
+                when = self._time_of(line)
                 if when is None:
                     return None
                 if when <= moment:
-                    low = self._line_end(start)
+                    low = start + len(line)
                     continue
                 high = start
             top = middle
         while low < high:
-            when = self._time_at(low)
+            line = self.line(low)
+            when = self._time_of(line)
             if when is None:
                 return None
             if when > moment:
                 return low
-            low = self._line_end(low)
+            low += len(line)
         return low
 
-    def _time_at(self, start: int) -> int | None:
-        return time_of(_id(self._read(start, start + PROBE)).decode(errors="replace"))
-
-
-def _id(line: bytes) -> bytes:
-    return line.partition(b"\t")[0]
-
-
-def _type(line: bytes) -> bytes:
-    return line.split(b"\t", 2)[1]
+    def _time_of(self, line: bytes) -> int | None:
+        return time_of(self._lines.id(line).decode(errors="replace"))
 
 
 class Selection(Struct, frozen=True):
@@ -285,10 +199,18 @@ class Window(Struct, frozen=True):
     last_id: str | None
 
 
-def window(disk: Disk, path: Path, end: int, ordered: bool, wanted: Selection) -> Window:
+def window(
+    disk: Disk,
+    path: Path,
+    end: int,
+    ordered: bool,
+    wanted: Selection,
+    form: str = TSV,
+    keys: Keys = KEYS,
+) -> Window:
     """The part of a log that a selection covers. Raises `UnknownId`."""
     with opened(disk, path, os.O_RDONLY) as fd:
-        reader = Reader(disk, fd, end, ordered)
+        reader = Reader(disk, fd, end, ordered, form, keys)
         only = None if wanted.event is None else wanted.event.encode()
         start = 0
         if wanted.since is not None:
@@ -312,32 +234,22 @@ def _place(reader: Reader, identity: str, found: int | None) -> int:
     return reader.after_time(moment)
 
 
-def resume(disk: Disk, path: Path, end: int, ordered: bool, identity: str) -> int | None:
+def resume(
+    disk: Disk, path: Path, end: int, ordered: bool, identity: str, form: str = TSV
+) -> int | None:
     """Where a reader goes on that has seen the event of this id; None if it is unknown.
 
     An id that is not in the log but reads as a time: at the first event after it.
     """
     with opened(disk, path, os.O_RDONLY) as fd:
-        reader = Reader(disk, fd, end, ordered)
+        reader = Reader(disk, fd, end, ordered, form)
         try:
             return _place(reader, identity, reader.after_id(identity))
         except UnknownId:
             return None
 
 
-def count(disk: Disk, path: Path, start: int, end: int) -> int:
-    """How many lines stand between two places."""
-    with opened(disk, path, os.O_RDONLY) as fd:
-        return Reader(disk, fd, end, False).count(start, end)
-
-
-def block(disk: Disk, path: Path, start: int, end: int) -> bytes:
-    """The next whole lines from `start` on: as many as fit into `BLOCK`, or one."""
-    with opened(disk, path, os.O_RDONLY) as fd:
-        return next(Reader(disk, fd, end, False).blocks(start), (start, b""))[1]
-
-
-def ends_with(disk: Disk, path: Path, end: int, identity: str) -> bool:
+def ends_with(disk: Disk, path: Path, end: int, identity: str, form: str = TSV) -> bool:
     """Whether a line ends at this place, and has this id."""
     with opened(disk, path, os.O_RDONLY) as fd:
-        return Reader(disk, fd, end, False).ends_with(identity)
+        return Reader(disk, fd, end, False, form).ends_with(identity)

@@ -16,7 +16,7 @@ from hub.engines.base import Committed, Engine, Selection
 from hub.engines.files import FilesEngine
 from hub.errors import Closing, DirectoryLocked, UnknownId
 from hub.formats import Batch
-from hub.storage import search
+from hub.storage import places
 from hub.storage.logfile import Disk
 
 NAME = "a-channel"
@@ -128,7 +128,7 @@ async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> 
     engine = FilesEngine(events, disk=disk)
     await engine.open()
     for _ in range(60):
-        await engine.append(NAME, Batch.of_one("an-id", "t", b"x" * search.BLOCK))
+        await engine.append(NAME, Batch.of_one("an-id", "t", b"x" * places.BLOCK))
     log = engine.find(NAME)
     assert log
     searching = asyncio.ensure_future(engine.resume(NAME, "unknown", log.length))
