@@ -8,20 +8,25 @@ becomes of it.
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hub.document import OWN_METADATA, Draft, Keys, payload_labels_reader
+from hub.document import OWN_METADATA, Draft, Keys, compact_payload, payload_labels_reader
 from hub.errors import InvalidEvent, InvalidRequest, TooLarge
 from hub.event import Limits, check_size, check_type
 from hub.formats import NOT_JSON, check_utf8
 from hub.selector import Condition, parse_condition
 
-_CONTROLS = bytes(range(32))
+ENVELOPE = 256
+"""About how many bytes a document has beside its payload and a user's metadata."""
+
 _ANY = frozenset({"any"})
 _EMPTY = frozenset({"empty", "emptystream"})
+_NUMBER = re.compile(r"-1|[0-9]{1,18}")
+_SHOWN = 100  # characters of a client's value in a message
 _SHAPE = '{"events": [{"type": "OrderPlaced"}], "expectedVersion": 3}'
 
 
@@ -40,6 +45,9 @@ class Commit(Struct):
     condition: Condition | None
 
 
+members_of = msgspec.json.Decoder(dict[str, Raw]).decode
+"""The members of a JSON object, each as it stands."""
+
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
@@ -56,20 +64,19 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
     if fields.events is UNSET or not fields.events:
         raise InvalidRequest(f"the commit has no events; {_SHAPE} is right")
     metadata = _metadata_of(fields.metadata, limits)
-    if len(body) + len(metadata) * len(fields.events) > most:
+    count = len(fields.events)
+    if len(body) + (ENVELOPE + len(metadata)) * (count - 1) > most:
         raise TooLarge(
-            f"{len(metadata)} bytes of metadata with each of {len(fields.events)} events, and "
-            f"the events, are more than {most} bytes, the limit for a request"
+            f"{count} events, each with {len(metadata)} bytes of metadata and {ENVELOPE} of the "
+            f"hub's own, are more than {most} bytes, the limit for a request"
         )
     draft = Draft([], [], [], _commit_id(), metadata)
     read = payload_labels_reader(keys)
     for number, event in enumerate(fields.events, 1):
-        payload = _compact(bytes(event))
-        if payload[:1] != b"{":
-            raise InvalidEvent(f"event {number} is no JSON object")
-        check_size(len(payload), limits.event_bytes)
-        labels = read(payload)
         try:
+            payload = compact_payload(bytes(event))
+            check_size(len(payload), limits.event_bytes)
+            labels = read(payload)
             check_type(labels.type, limits.type_bytes)
         except InvalidEvent as error:
             raise InvalidEvent(f"event {number}: {error.reason}") from None
@@ -90,21 +97,16 @@ def _commit_id() -> str:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
-def _compact(text: bytes) -> bytes:
-    compact = msgspec.json.format(text, indent=-1)
-    if len(compact.translate(None, _CONTROLS)) != len(compact):
-        raise InvalidRequest("a string holds a control character that is not escaped")
-    return compact
-
-
 def _metadata_of(given: Raw, limits: Limits) -> bytes:
     """The members of a user's metadata, each after a comma."""
-    text = _compact(bytes(given))
+    text = bytes(given)
     if text == b"null":
         return b""
-    if text[:1] != b"{":
-        raise InvalidRequest("the commit's metadata is no JSON object")
-    own = OWN_METADATA.intersection(msgspec.json.decode(text, type=dict[str, Raw]))
+    try:
+        text = compact_payload(text)
+    except InvalidEvent as error:
+        raise InvalidRequest(f"the commit's metadata: {error.reason}") from None
+    own = OWN_METADATA.intersection(members_of(text))
     if own:
         raise InvalidRequest(f"the hub itself sets {sorted(own)[0]!r} in the metadata")
     check_size(len(text), limits.event_bytes)
@@ -113,7 +115,7 @@ def _metadata_of(given: Raw, limits: Limits) -> bytes:
 
 def _expected(value: Any) -> int | None:
     """The version that `expectedVersion` says; None if it may be any."""
-    if value is None or value == -1:
+    if value is None:
         return None
     if type(value) is str:
         word = value.strip().lower()
@@ -121,9 +123,12 @@ def _expected(value: Any) -> int | None:
             return None
         if word in _EMPTY:
             return 0
-        value = int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else value
+        value = int(word) if _NUMBER.fullmatch(word) else value
+    if value == -1 and type(value) is int:  # what node-event-storage calls "any"
+        return None
     if type(value) is not int or value < 0:
         raise InvalidRequest(
-            f"expectedVersion is {value!r}: a whole number from 0 on, 'any' or 'empty' are right"
+            f"expectedVersion is {repr(value)[:_SHOWN]}: a whole number from 0 on, 'any' or "
+            "'empty' are right"
         )
     return value

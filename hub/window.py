@@ -20,10 +20,9 @@ _START, _END = "start", "end"
 
 
 class Bounds(Struct, frozen=True):
-    """A part of a stream whose length is known: both ends belong to it.
+    """A part of a stream whose length is known: from `low` to `high`, both belong to it.
 
-    `first` comes first, so `backwards` tells whether it lies behind `last`. An
-    empty part has `low` above `high`.
+    It is empty if `low` lies above `high`. With `backwards` the highest comes first.
     """
 
     low: int
@@ -39,25 +38,24 @@ class Window(Struct, frozen=True):
     forwards: int | None = None
     backwards: int | None = None
 
-    @property
-    def is_all(self) -> bool:
-        """Whether nothing is left out."""
-        return self == Window()
-
     def bounds(self, length: int) -> Bounds:
         """The part that is meant of a stream whose last number is `length`.
 
-        Its `high` may lie beyond that, where `until` does.
+        Its `high` may lie beyond that, where `until` does. Who says the ends the
+        other way round reads backwards; but who begins behind the last number, as
+        those do who have read it, gets nothing.
         """
-        low = _resolve(self.start, 1, length)
-        high = _resolve(self.until, length, length)
+        low = max(1, _resolve(self.start, 1, length))
+        high = max(0, _resolve(self.until, length, length))
+        turned = 0 < high < low <= length and self.start is not None and self.until is not None
+        if turned:
+            low, high = high, low
         if self.backwards is not None:
+            high = min(high, length)
             return Bounds(max(low, high - self.backwards + 1), high, True)
         if self.forwards is not None:
             return Bounds(low, min(high, low + self.forwards - 1), False)
-        if low > high and self.start is not None and self.until is not None:
-            return Bounds(high, low, True)  # said the other way round
-        return Bounds(low, high, False)
+        return Bounds(low, high, turned)
 
 
 def split_window(segments: Sequence[str]) -> tuple[Sequence[str], Window]:
@@ -118,4 +116,4 @@ def _resolve(value: int | str | None, default: int, length: int) -> int:
     if value == _END:
         return length
     assert isinstance(value, int)  # noqa: S101
-    return value if value > 0 else max(1, length + value + 1)
+    return value if value > 0 else length + value + 1

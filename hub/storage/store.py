@@ -28,6 +28,7 @@ from hub.errors import (
     InvalidRequest,
     NameTaken,
     StartupError,
+    UnknownStream,
 )
 from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
@@ -223,11 +224,17 @@ class Store:
         await self.sequencer.in_thread(self._derived.remove, name)
 
     async def follow(self, name: str) -> Derived:
-        """Bring a derived stream up to date. Raises `IndexFailed`, `OSError`, `sqlite3.Error`."""
+        """Bring a derived stream up to date.
+
+        Raises `UnknownStream`, `IndexFailed`, `OSError`, `sqlite3.Error`.
+        """
         await self.sequencer.settle()
+        matcher = self.derived.get(name)
+        if matcher is None:
+            raise UnknownStream(f"there is no derived stream {name!r}, or no longer")
         head = self.sequencer.indexed
         return await self.sequencer.in_thread(
-            self._derived.follow, name, self.derived[name], head, self.sources
+            self._derived.follow, name, matcher, head, self.sources
         )
 
     def watch(self, sees: Sees) -> Watch:

@@ -5,8 +5,10 @@ Must not know HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -43,6 +45,7 @@ class Streams:
         self._engine = engine
         self._waiting = Waiting(engine)
         self._categories = Categories(engine)
+        self._defining = asyncio.Lock()  # whoever defines waits for what others define
 
     def close(self) -> None:
         """Wake all who wait: the hub closes."""
@@ -85,32 +88,36 @@ class Streams:
             raise NameTaken(f"stream {name!r} is derived: {reason}")
 
     async def put(self, name: str, matcher: Matcher) -> tuple[int, bool]:
-        """Define a derived stream, or make an empty log; its version, and whether it is new."""
+        """Define a derived stream, or make an empty log; its version, and whether it is new.
+
+        Raises `NameTaken`.
+        """
         check_stream_name(name)
         engine = self._engine
-        known = engine.derived.get(name)
-        if known is not None:
-            if known != matcher:
-                raise NameTaken(f"stream {name!r} is derived already, by {known.text}")
-            return await engine.version_of(name), False
-        await engine.look(name)
-        log = engine.find(name)
-        if matcher.stream_name == name:
-            if log is not None:
-                return log.version, False
-            new = await engine.make(name, NDJSON)
-            return 0, new
-        if log is not None:
-            raise NameTaken(f"stream {name!r} is a log: it cannot be derived")
-        await engine.derive(name, matcher)
-        return await engine.version_of(name), True
+        async with self._defining:
+            known = engine.derived.get(name)
+            await engine.look(name)
+            log = engine.find(name)
+            if known is not None:
+                if known != matcher:
+                    raise NameTaken(f"stream {name!r} is derived already, by {known.text}")
+            elif matcher.stream_name == name:
+                if log is not None:
+                    return log.version, False
+                return 0, await engine.make(name, NDJSON)
+            elif log is not None:
+                raise NameTaken(f"stream {name!r} is a log: it cannot be derived")
+            else:
+                await engine.derive(name, matcher)
+        return await engine.version_of(name), known is None
 
     async def remove(self, name: str) -> None:
         """Take a derived stream away. Raises `Conflict` for a log, `UnknownStream`."""
         check_stream_name(name)
-        if name in self._engine.derived:
-            await self._engine.underive(name)
-            return
+        async with self._defining:
+            if name in self._engine.derived:
+                await self._engine.underive(name)
+                return
         await self._engine.look(name)
         if self._engine.find(name) is None:
             raise UnknownStream(f"there is no stream {name!r}")
@@ -123,8 +130,9 @@ class Streams:
         log = self._engine.find(name)
         if log is None:
             raise UnknownStream(f"there is no stream {name!r}")
-        if not log.closed:
-            await self._engine.seal(name)
+        async with self._defining:
+            if not log.closed:
+                await self._engine.seal(name)
         return log
 
     async def list(self, prefix: str, after: str, limit: int) -> list[StreamInfo]:
@@ -137,12 +145,16 @@ class Streams:
             for name in group
             if name > after and name.startswith(prefix)
         ]
-        return [await self._info(name) for name in heapq.nsmallest(limit, wanted)]
+        found = [await self._info(name) for name in heapq.nsmallest(limit, wanted)]
+        return [each for each in found if each is not None]
 
-    async def _info(self, name: str) -> StreamInfo:
+    async def _info(self, name: str) -> StreamInfo | None:
+        """None if it has been removed meanwhile."""
         if name in self._engine.derived:
-            version = await self._engine.version_of(name)
-            return StreamInfo(name, version, False, NDJSON, True, {})
+            with suppress(UnknownStream):
+                version = await self._engine.version_of(name)
+                return StreamInfo(name, version, False, NDJSON, True, {})
         log = self._engine.find(name)
-        assert log is not None  # noqa: S101
+        if log is None:
+            return None
         return StreamInfo(name, log.version, log.closed, log.format, False, {})

@@ -8,7 +8,9 @@ what is stored.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -18,12 +20,13 @@ from hub.engines.base import Slice
 from hub.errors import InvalidRequest
 from hub.event import START
 from hub.streams import View
-from hub.web.context import HUB
+from hub.web.context import HUB, Context
 from hub.web.events import _HEADERS, EventStream, _turn_away
 from hub.web.selection import cursor_of
 from hub.window import Window
 
 _DIGITS = 18
+_UNFIT = re.compile("[\r\n\0]")  # what no event's type can hold on the wire
 
 
 def is_wanted(request: web.Request) -> bool:
@@ -42,52 +45,62 @@ async def subscribe(
         )
     head = await view.settle()
     cursor = cursor_of(request)
-    place = window.bounds(head).low - 1
-    unknown = False
-    if cursor is not None and cursor not in START:
-        known = cursor.isascii() and cursor.isdigit() and len(cursor) <= _DIGITS
-        unknown = not known or int(cursor) > head
-        place = 0 if unknown else int(cursor)
-    full = len(hub.subscriptions) >= hub.options.max_subscriptions
-    if full or hub.subscriptions.closing:
+    place, resumed_from = _begin(window, head, cursor)
+    # Only now: while the head was looked for, others may have come.
+    if hub.is_full or hub.subscriptions.closing:
         return await _turn_away(request, hub)
-    response = EventStream(
-        headers={
-            **_HEADERS,
-            "x-event-store-stream": view.name,
-            "x-event-store-version": str(head),
-            **headers,
-        }
-    )
-    response.force_close()
-    if cursor is not None:
-        response.headers["Last-Event-ID"] = "" if unknown else str(place)
-    await response.prepare(request)
-    begin = sse.retry(hub.options.retry) + sse.HEARTBEAT
-    await response.write(begin + sse.RESET if unknown else begin)
-    with hub.subscriptions.counted():
-        await _follow(request, response, view, place)
+    with hub.following():
+        response = EventStream(
+            headers={
+                **_HEADERS,
+                "x-event-store-stream": view.name,
+                "x-event-store-version": str(head),
+                **headers,
+            }
+        )
+        response.force_close()
+        if resumed_from is not None:
+            response.headers["Last-Event-ID"] = resumed_from
+        await response.prepare(request)
+        begin = sse.retry(hub.options.retry) + sse.HEARTBEAT
+        await response.write(begin + sse.RESET if resumed_from == "" else begin)
+        response.headers.clear()  # sent: not to be held for as long as the subscription lasts
+        await _follow(hub, response, view, place)
     return response
 
 
-async def _follow(
-    request: web.Request, response: web.StreamResponse, view: View, place: int
-) -> None:
-    hub = request.app[HUB]
+def _begin(window: Window, head: int, cursor: str | None) -> tuple[int, str | None]:
+    """The number to begin behind, and the one resumed from; that is empty if it is unknown."""
+    begin = window.bounds(head).low - 1
+    if cursor is None or cursor in START:
+        return begin, None
+    known = cursor.isascii() and cursor.isdigit() and len(cursor) <= _DIGITS
+    if not known or int(cursor) > head:
+        return begin, ""
+    # What is counted from the end is another place now than it was when this reader began.
+    fixed = isinstance(window.start, int) and window.start > 0
+    return max(int(cursor), begin) if fixed else int(cursor), str(int(cursor))
+
+
+async def _follow(hub: Context, response: web.StreamResponse, view: View, place: int) -> None:
     labels = labels_reader(hub.engine.keys)
+    loop = asyncio.get_running_loop()
+    beat = loop.time() + hub.options.heartbeat
     while not hub.subscriptions.closing:
         head = await view.settle()
         if head > place:
             async for slices in view.slices(place + 1, head):
                 if slices:
                     await response.write(_frames(slices, labels))
+                    beat = loop.time() + hub.options.heartbeat
             place = head
-            continue
-        try:
-            async with asyncio.timeout(hub.options.heartbeat):
-                await view.wait(place)
-        except TimeoutError:
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(beat):
+                    await view.wait(place)
+        if loop.time() >= beat:  # also when much comes, of which nothing is meant
             await response.write(sse.HEARTBEAT)
+            beat = loop.time() + hub.options.heartbeat
 
 
 def _frames(slices: Sequence[Slice], labels: Callable[[bytes], Labels]) -> bytes:
@@ -97,7 +110,9 @@ def _frames(slices: Sequence[Slice], labels: Callable[[bytes], Labels]) -> bytes
         lines.pop()
         for number, line in enumerate(lines, each.number):
             kind = labels(line).type
-            if kind:
+            if b"\r" in line:  # by hand, between its values; here it would be a line's end
+                line = line.replace(b"\r", b" ")
+            if kind and not _UNFIT.search(kind):
                 parts.append(b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(), line, number))
             else:
                 parts.append(b"data: %b\nid: %d\n\n" % (line, number))

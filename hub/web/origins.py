@@ -20,7 +20,10 @@ ANY = "*"
 PREFLIGHT_SECONDS = 600
 """How long a browser may remember the answer to a preflight."""
 
-_EXPOSED = "Last-Event-ID, ETag, Content-Range, Accept-Ranges, Retry-After"
+_EXPOSED = (
+    "Last-Event-ID, ETag, Content-Range, Accept-Ranges, Retry-After, x-event-store-stream, "
+    "x-event-store-version, x-event-store-query-condition"
+)
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _HEADERS = "Last-Event-ID, Content-Type, Cache-Control, If-None-Match, Range, Authorization"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -12,21 +12,29 @@ from contextlib import suppress
 from aiohttp import web
 from aiohttp.web_response import ContentCoding
 
-from hub.errors import TimedOut
+from hub.errors import Closing, TimedOut
 from hub.formats import CONTENT_TYPES, NDJSON
 from hub.streams import View
 from hub.streams.views import LogView
-from hub.web.context import HUB
+from hub.web.context import HUB, Context
 from hub.web.history import COMPRESS_FROM, _takes_gzip
 from hub.web.sendfile import send_file
 from hub.window import Bounds, Window
 
 
 async def read(
-    request: web.Request, view: View, window: Window, headers: Mapping[str, str]
+    request: web.Request,
+    view: View,
+    window: Window,
+    headers: Mapping[str, str],
+    version: int | None = None,
 ) -> web.StreamResponse:
-    """Answer `GET` and `HEAD` of a stream. Raises `TimedOut` if nothing of the window came."""
-    version = await view.settle()
+    """Answer `GET` and `HEAD` of a stream: of its newest version, or of one that has been seen.
+
+    Raises `TimedOut` if nothing of a window came.
+    """
+    if version is None:
+        version = await view.settle()
     bounds = window.bounds(version)
     response = web.StreamResponse(
         headers={
@@ -40,7 +48,7 @@ async def read(
     )
     there = Bounds(bounds.low, min(bounds.high, version), bounds.backwards)
     waits = bounds.high > version and not bounds.backwards
-    packed = _takes_gzip(request)
+    packed = not waits and _takes_gzip(request)  # compressing would hold back what comes
     if isinstance(view, LogView) and not waits and not there.backwards:
         span = await view.span(there.low, there.high) if there.low <= there.high else (0, 0)
         if span is not None and not (packed and span[1] - span[0] >= COMPRESS_FROM):
@@ -54,8 +62,7 @@ async def read(
             return response
     pieces = _pieces(view, there)
     if waits:
-        timeout = request.app[HUB].options.read_timeout
-        pieces = _with_more(view, pieces, version, bounds.high, timeout)
+        pieces = _with_more(request.app[HUB], view, pieces, version, bounds)
     return await _stream(request, response, pieces, packed)
 
 
@@ -87,27 +94,34 @@ async def _pieces(view: View, bounds: Bounds) -> AsyncIterator[bytes]:
 
 
 async def _with_more(
-    view: View, pieces: AsyncIterator[bytes], seen: int, high: int, seconds: float
+    hub: Context, view: View, pieces: AsyncIterator[bytes], seen: int, wanted: Bounds
 ) -> AsyncIterator[bytes]:
-    """What is there, then what comes, up to number `high` or until the time is over."""
+    """What is there, then what comes within bounds, until the time is over or the hub ends.
+
+    Raises `TimedOut` or `Closing` if that is nothing.
+    """
+    high = wanted.high
     some = False
     async for piece in pieces:
         some = True
         yield piece
+    seconds = hub.options.read_timeout
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    while seen < high and loop.time() < end:
+    while seen < high and loop.time() < end and not hub.subscriptions.closing:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end):
                 await view.wait(seen)
         now = min(high, await view.settle())
         if now > seen:
-            async for piece in _pieces(view, Bounds(seen + 1, now, False)):
+            async for piece in _pieces(view, Bounds(max(seen + 1, wanted.low), now, False)):
                 some = True
                 yield piece
             seen = now
+    if not some and hub.subscriptions.closing:
+        raise Closing("the hub is shutting down")
     if not some:
         raise TimedOut(
-            f"nothing that is asked for came to stream {view.name!r} in {seconds:g} s: "
-            f"it has version {seen}"
+            f"stream {view.name!r} did not reach version {high} in {seconds:g} s, and nothing that "
+            f"is asked for came: it has version {seen}"
         )

@@ -6,6 +6,7 @@ client is in `reading` and `live`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -14,10 +15,10 @@ import msgspec
 from aiohttp import web
 from msgspec import structs
 
-from hub.commit import parse_commit
-from hub.engines.base import Scope
-from hub.errors import InvalidName, InvalidRequest
-from hub.event import is_stream_name
+from hub.commit import members_of, parse_commit
+from hub.document import Draft
+from hub.engines.base import Receipt, Scope
+from hub.errors import InvalidName, InvalidRequest, UnknownStream
 from hub.matcher import Matcher, compile_matcher, parse_matcher
 from hub.selector import (
     Condition,
@@ -28,7 +29,6 @@ from hub.selector import (
     query_of_types,
 )
 from hub.streams import View
-from hub.streams.service import ALL
 from hub.web import bodies, live, reading
 from hub.web.context import HUB, Context
 from hub.web.created import JSON, created
@@ -37,6 +37,8 @@ from hub.window import Window, split_window
 
 CONDITION = "x-event-store-query-condition"
 """Header of a query's answer: what a commit has to give back as its condition."""
+
+_TOLD = frozenset({"streamName", "version", "position", "events"})
 
 LISTED = 1000
 """Streams that a list has, unless a `limit` says less."""
@@ -66,21 +68,39 @@ async def post(request: web.Request) -> web.StreamResponse:
     options = hub.options
     with hub.bodies.room() as room:
         body = await _body(request, hub, room)
-        commit = parse_commit(body, hub.engine.keys, options.limits, options.max_request_bytes)
+        parts = (body, hub.engine.keys, options.limits, options.max_request_bytes)
+        if len(body) > bodies.SMALL:  # others must not wait for it
+            commit = await asyncio.to_thread(parse_commit, *parts)
+        else:
+            commit = parse_commit(*parts)
         receipt = await hub.streams.commit(name, commit)
-    draft = commit.draft
-    answer = b'{"commitId":"%b","committedAt":%d%b,"streamName":%b,"streamVersion":%d,' % (
+    return created(request, _committed(name, commit.draft, receipt), JSON)
+
+
+def _committed(name: str, draft: Draft, receipt: Receipt) -> bytes:
+    """What is told of a commit; its own members stand before a user's of the same names."""
+    metadata = draft.metadata
+    if metadata:
+        members = members_of(b"{" + metadata[1:] + b"}")
+        metadata = b"".join(
+            [
+                b",%b:%b" % (msgspec.json.encode(key), bytes(value))
+                for key, value in members.items()
+                if key not in _TOLD
+            ]
+        )
+    head = b'{"commitId":"%b","committedAt":%d%b,"streamName":%b,"streamVersion":%d,' % (
         draft.commit_id.encode(),
         receipt.committed_at,
-        draft.metadata,
+        metadata,
         msgspec.json.encode(name),
         receipt.version,
-    ) + b'"version":%d,"position":%d,"events":[%b]}\n' % (
+    )
+    return head + b'"version":%d,"position":%d,"events":[%b]}\n' % (
         receipt.version + receipt.count,
         receipt.position,
         b",".join(draft.payloads),
     )
-    return created(request, answer, JSON)
 
 
 async def put(request: web.Request) -> web.StreamResponse:
@@ -129,11 +149,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     if not segments:
         return await listing(request)
     if len(segments) > 1 and segments[-1] == "version":
-        view = await hub.streams.view("/".join(segments[:-1]))
+        view = await _view(request, hub, segments[:-1])
         return _json(200, {"stream": view.name, "version": await view.settle()})
     path, window = split_window(segments)
     view = await _view(request, hub, path)
-    return await _answer(request, view, window, {})
+    if live.is_wanted(request):
+        return await live.subscribe(request, view, window, {})
+    return await reading.read(request, view, window, {})
 
 
 async def _view(request: web.Request, hub: Context, path: Sequence[str]) -> View:
@@ -142,7 +164,12 @@ async def _view(request: web.Request, hub: Context, path: Sequence[str]) -> View
         return hub.streams.category("/".join(path[1:]), matcher)
     if list(path) == ["join"] and (selector := _joined(request)) is not None:
         return hub.streams.join("join", selector, matcher)
-    return await hub.streams.view("/".join(path), matcher)
+    try:
+        return await hub.streams.view("/".join(path), matcher)
+    except UnknownStream:
+        if list(path) != ["join"]:
+            raise
+        raise InvalidRequest("a join needs 'streams=a,b' or 'selector=[\"a\", \"b\"]'") from None
 
 
 def _joined(request: web.Request) -> Selector | None:
@@ -153,9 +180,6 @@ def _joined(request: web.Request) -> Selector | None:
     if "streams" not in query:
         return None
     names = _names(query.getall("streams"))
-    for name in names:
-        if name != ALL and not is_stream_name(name) and not name.startswith("tags/"):
-            raise InvalidRequest(f"{name!r} is no name of a stream")
     if not names:
         raise InvalidRequest("'streams' is empty: names with commas between them are right")
     return join_of(names)
@@ -172,8 +196,10 @@ async def query(request: web.Request) -> web.StreamResponse:
     selector, types = _queried(request)
     view = hub.streams.order("query", Scope(selector, matcher=matcher))
     head = await view.settle()
-    condition = Condition(selector, head, matcher, types)
-    return await _answer(request, view, window, {CONDITION: condition.header()})
+    headers = {CONDITION: Condition(selector, head, matcher, types).header()}
+    if live.is_wanted(request):
+        return await live.subscribe(request, view, window, headers)
+    return await reading.read(request, view, window, headers, head)
 
 
 def _queried(request: web.Request) -> tuple[Selector, list[str] | None]:
@@ -197,14 +223,6 @@ def _names(values: Sequence[str]) -> list[str]:
 def _filter_of(request: web.Request) -> Matcher | None:
     text = request.query.get("filter")
     return parse_matcher(text) if text else None
-
-
-async def _answer(
-    request: web.Request, view: View, window: Window, headers: dict[str, str]
-) -> web.StreamResponse:
-    if live.is_wanted(request):
-        return await live.subscribe(request, view, window, headers)
-    return await reading.read(request, view, window, headers)
 
 
 async def _body(request: web.Request, hub: Context, room: bodies.Room) -> bytes:
