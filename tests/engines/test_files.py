@@ -131,6 +131,9 @@ async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> 
         await engine.append(NAME, Batch.of_one("an-id", "t", b"x" * places.BLOCK))
     log = engine.find(NAME)
     assert log
+    await engine.settle()  # what gives positions reads, too
+    disk.reads = 0
+    disk.begun.clear()
     searching = asyncio.ensure_future(engine.resume(NAME, "unknown", log.length))
     assert await asyncio.to_thread(disk.begun.wait, 10)
     searching.cancel()
