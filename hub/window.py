@@ -112,7 +112,7 @@ def _resolve(value: int | str | None, default: int, length: int) -> int:
     if value is None:
         return default
     if value == _START:
-        return 1
+        return min(1, length)  # nobody waits for a first event by this word
     if value == _END:
         return length
     assert isinstance(value, int)  # noqa: S101
