@@ -75,7 +75,8 @@ CHECKED_BYTES = 16 * 1024 * 1024
 """Bytes up to which an index is checked whole when it is opened: that reads all of it."""
 
 _PUT_LOG = "INSERT OR REPLACE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)"
-_PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?)"
+_PUT_RUN = "INSERT INTO runs VALUES (?,?,?,?,?,?,?)"
+_GROW_RUN = "UPDATE runs SET count = ?, size = ?, checksum = ? WHERE position = ?"
 _PUT_POSTING = "INSERT OR IGNORE INTO postings VALUES (?,?)"
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ class Additions(Struct):
     """What one transaction adds to the global order."""
 
     logs: list[Entry]  # new ones
-    runs: list[Run]  # one that is known already has grown
+    grown: Run | None  # the last run that is known already, with more events
+    runs: list[Run]  # new ones
     postings: list[tuple[int, int]]
 
 
@@ -202,6 +204,9 @@ class Index:
         try:
             if additions.logs:
                 db.executemany(_PUT_LOG, map(_row, additions.logs))
+            if additions.grown:
+                run = additions.grown
+                db.execute(_GROW_RUN, (run.count, run.size, run.checksum, run.position))
             for run in additions.runs:
                 db.execute(_PUT_RUN, astuple(run))
             if additions.postings:

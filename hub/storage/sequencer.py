@@ -288,7 +288,7 @@ class Sequencer:
         self.indexed = self.head
 
     def _write(self, new: list[Log], queue: list[Taken]) -> None:
-        additions = Additions([_entry(log) for log in new], [], [])
+        additions = Additions([_entry(log) for log in new], None, [], [])
         last = self._last
         for each in queue:
             for offset, lines in self._pieces(each):
@@ -321,7 +321,7 @@ class Sequencer:
             text = b"\n".join(part) + b"\n" if len(part) < len(each) else lines
             checksum = zlib.crc32(text, checksum)
             if last and _grows(last, log, offset, part, size):
-                last = Run(
+                grown = Run(
                     last.position,
                     last.log,
                     last.revision,
@@ -330,8 +330,11 @@ class Sequencer:
                     last.size + size,
                     checksum,
                 )
-                if additions.runs and additions.runs[-1].position == last.position:
-                    additions.runs.pop()
+                if additions.runs:
+                    additions.runs[-1] = grown
+                else:
+                    additions.grown = grown
+                last = grown
             else:
                 before = offset - taken.start
                 done = 0 if not before else self._done(additions, taken)
@@ -344,7 +347,7 @@ class Sequencer:
                     size,
                     checksum,
                 )
-            additions.runs.append(last)
+                additions.runs.append(last)
             terms = terms_of(part, log.format, self._keys)
             if last.position != self._posted_for:
                 self._posted_for, self._posted = last.position, set()
@@ -356,7 +359,8 @@ class Sequencer:
     @staticmethod
     def _done(additions: Additions, taken: Taken) -> int:
         """How many events of a group have a run already."""
-        last = additions.runs[-1]
+        last = additions.runs[-1] if additions.runs else additions.grown
+        assert last is not None  # noqa: S101 - it has the lines before these
         return last.revision + last.count - taken.revision
 
 
