@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.document import Keys
 from hub.errors import UnknownId
 from hub.event import IdOrder, id_at, time_of
-from hub.storage import search
+from hub.formats import NDJSON, TSV
+from hub.storage import places, search
 from hub.storage.logfile import Disk
 from hub.storage.search import Reader, Selection, Window
 
@@ -65,12 +68,28 @@ anything = st.lists(st.sampled_from(IDS), max_size=30)
 logs = lines_with(st.one_of(hub_ids, times, unordered, anything))
 
 
+def as_document(line: Line, number: int) -> bytes:
+    """A line as one of a log of documents; some as a person might write it."""
+    identity, event, data = line
+    payload = {"type": event, "text": data, "id": "a"} if event else {"type": 1, "text": data}
+    document = {"stream": "abcd", "payload": payload, "metadata": {"id": identity, "user": "b"}}
+    if number % 3 == 1:
+        document = dict(reversed(document.items()))
+    separators = (", ", ": ") if number % 3 else (",", ":")
+    text = json.dumps(document, ensure_ascii=number % 2 == 1, separators=separators)
+    return text.encode() + b"\n"
+
+
 class Model:
     """The same questions, answered from a list."""
 
-    def __init__(self, lines: list[Line]) -> None:
+    def __init__(self, lines: list[Line], form: str = TSV) -> None:
         self.lines = lines
-        self.bytes = [f"{i}\t{t}\t{d}\n".encode() for i, t, d in lines]
+        self.form = form
+        if form == TSV:
+            self.bytes = [f"{i}\t{t}\t{d}\n".encode() for i, t, d in lines]
+        else:
+            self.bytes = [as_document(line, number) for number, line in enumerate(lines)]
         self.places = [0]
         for each in self.bytes:
             self.places.append(self.places[-1] + len(each))
@@ -134,31 +153,37 @@ class Model:
 
 
 @contextmanager
-def stored(model: Model, rest: bytes = b"") -> Iterator[Path]:
-    """The log as a file, with bytes behind its committed end."""
+def stored(model: Model) -> Iterator[Path]:
+    """The log as a file, with another line behind its committed end."""
+    more = Model([("2020-01-01T00:00:00Z", "tt", "not committed")], model.form).bytes[0]
     with NamedTemporaryFile() as file:
-        file.write(b"".join(model.bytes) + rest)
+        file.write(b"".join(model.bytes) + more)
         file.flush()
         yield Path(file.name)
 
 
 @contextmanager
 def reader_of(model: Model, ordered: bool) -> Iterator[Reader]:
-    with stored(model, b"2020-01-01T00:00:00Z\tt\tnot committed\n\0") as path:
+    with stored(model) as path:
         fd = os.open(path, os.O_RDONLY)
         try:
-            yield Reader(Disk(), fd, model.end, ordered)
+            yield Reader(Disk(), fd, model.end, ordered, model.form)
         finally:
             os.close(fd)
 
 
 @contextmanager
 def small_blocks(block: int) -> Iterator[None]:
-    with mock.patch.object(search, "BLOCK", block), mock.patch.object(search, "PROBE", 40):
+    with (
+        mock.patch.object(places, "BLOCK", block),
+        mock.patch.object(places, "PROBE", 40),
+        mock.patch.object(search, "PROBE", 40),
+    ):
         yield
 
 
 blocks = st.sampled_from([7, 64, 1000])
+forms = st.sampled_from([TSV, NDJSON])
 ids = st.one_of(
     st.sampled_from(IDS + TIMES),
     st.integers(-2, 130).map(lambda each: id_at(BASE + each)),
@@ -169,9 +194,9 @@ ids = st.one_of(
 maybe_number = st.one_of(st.none(), st.integers(0, 35))
 
 
-@given(logs, blocks, st.lists(ids, max_size=8))
-def test_places_of_ids(lines: list[Line], block: int, wanted: list[str]) -> None:
-    model = Model(lines)
+@given(logs, forms, blocks, st.lists(ids, max_size=8))
+def test_places_of_ids(lines: list[Line], form: str, block: int, wanted: list[str]) -> None:
+    model = Model(lines, form)
     for ordered in {False, model.ordered}:
         with small_blocks(block), reader_of(model, ordered) as reader:
             for identity in [*wanted, *(i for i, _, _ in lines[::7])]:
@@ -180,9 +205,9 @@ def test_places_of_ids(lines: list[Line], block: int, wanted: list[str]) -> None
                 assert reader.through_id(identity) == (run and model.places[run[1] + 1])
 
 
-@given(logs, blocks, st.lists(st.integers(-3, 130), max_size=8))
-def test_places_of_times(lines: list[Line], block: int, moments: list[int]) -> None:
-    model = Model(lines)
+@given(logs, forms, blocks, st.lists(st.integers(-3, 130), max_size=8))
+def test_places_of_times(lines: list[Line], form: str, block: int, moments: list[int]) -> None:
+    model = Model(lines, form)
     known = [when for i, _, _ in lines[::5] if (when := time_of(i)) is not None]
     for ordered in {False, model.ordered}:
         with small_blocks(block), reader_of(model, ordered) as reader:
@@ -190,9 +215,9 @@ def test_places_of_times(lines: list[Line], block: int, moments: list[int]) -> N
                 assert reader.after_time(moment) == model.after_time(moment)
 
 
-@given(logs, blocks, st.data())
-def test_counting_lines(lines: list[Line], block: int, data: st.DataObject) -> None:
-    model = Model(lines)
+@given(logs, forms, blocks, st.data())
+def test_counting_lines(lines: list[Line], form: str, block: int, data: st.DataObject) -> None:
+    model = Model(lines, form)
     start = data.draw(st.sampled_from(model.places))
     only = data.draw(st.sampled_from([None, *TYPES]))
     number = data.draw(st.integers(0, 35))
@@ -213,25 +238,9 @@ def test_counting_lines(lines: list[Line], block: int, data: st.DataObject) -> N
         assert reader.count(start, model.end) == len(model.of_type(start, model.end, None))
 
 
-@given(logs, blocks)
-def test_blocks_are_whole_lines_and_lose_none(lines: list[Line], block: int) -> None:
-    model = Model(lines)
-    with small_blocks(block), stored(model, b"x\ty\tnot committed\n") as path:
-        place = 0
-        while place < model.end:
-            piece = search.block(Disk(), path, place, model.end)
-            number = model.places.index(place)
-            assert len(piece) <= max(2 * block, 2 * len(model.bytes[number]))
-            assert place + len(piece) in model.places
-            assert piece == b"".join(model.bytes)[place : place + len(piece)]
-            assert piece
-            place += len(piece)
-        assert search.block(Disk(), path, model.end, model.end) == b""
-        assert search.count(Disk(), path, 0, model.end) == len(lines)
-
-
 @given(
     logs,
+    forms,
     blocks,
     st.builds(
         Selection,
@@ -242,67 +251,90 @@ def test_blocks_are_whole_lines_and_lose_none(lines: list[Line], block: int) -> 
         event=st.one_of(st.none(), st.sampled_from(TYPES)),
     ),
 )
-def test_windows(lines: list[Line], block: int, wanted: Selection) -> None:
-    model = Model(lines)
+def test_windows(lines: list[Line], form: str, block: int, wanted: Selection) -> None:
+    model = Model(lines, form)
     for ordered in {False, model.ordered}:
-        with small_blocks(block), stored(model, b"2020\tt\tnot committed\n") as path:
+        with small_blocks(block), stored(model) as path:
             try:
                 expected = model.window(wanted)
             except UnknownId:
                 with pytest.raises(UnknownId):
-                    search.window(Disk(), path, model.end, ordered, wanted)
+                    search.window(Disk(), path, model.end, ordered, wanted, form)
             else:
-                assert search.window(Disk(), path, model.end, ordered, wanted) == expected
+                assert search.window(Disk(), path, model.end, ordered, wanted, form) == expected
 
 
-@given(logs, blocks, ids)
-def test_resuming(lines: list[Line], block: int, identity: str) -> None:
-    model = Model(lines)
+@given(logs, forms, blocks, ids)
+def test_resuming(lines: list[Line], form: str, block: int, identity: str) -> None:
+    model = Model(lines, form)
     try:
         expected: int | None = model.place(identity, 0)
     except UnknownId:
         expected = None
     for ordered in {False, model.ordered}:
-        with small_blocks(block), stored(model, b"2020\tt\tnot committed\n") as path:
-            assert search.resume(Disk(), path, model.end, ordered, identity) == expected
+        with small_blocks(block), stored(model) as path:
+            assert search.resume(Disk(), path, model.end, ordered, identity, form) == expected
 
 
-@given(logs, blocks)
-def test_what_a_log_ends_with(lines: list[Line], block: int) -> None:
-    model = Model(lines)
-    with small_blocks(block), stored(model, b"more\tt\tdata\n") as path:
+@given(logs, forms, blocks)
+def test_what_a_log_ends_with(lines: list[Line], form: str, block: int) -> None:
+    model = Model(lines, form)
+    with small_blocks(block), stored(model) as path:
         for number, place in enumerate(model.places):
             before = lines[number - 1][0] if number else ""
-            assert search.ends_with(Disk(), path, place, before)
-            assert not search.ends_with(Disk(), path, place, before + "x")
-            assert not place or not search.ends_with(Disk(), path, place - 1, before)
+            assert search.ends_with(Disk(), path, place, before, form)
+            assert not search.ends_with(Disk(), path, place, before + "x", form)
+            assert not place or not search.ends_with(Disk(), path, place - 1, before, form)
 
 
-LOG = Model([("a", "t", "1"), ("b", "t", "2"), ("b", "tt", "3"), ("c", "t", "4"), ("a", "", "5")])
+LINES = [("a", "t", "1"), ("b", "t", "2"), ("b", "tt", "3"), ("c", "t", "4"), ("a", "", "5")]
+LOGS = [Model(LINES), Model(LINES, NDJSON)]
+both = pytest.mark.parametrize("log", LOGS, ids=[TSV, NDJSON])
 
 
-def _window(wanted: Selection) -> bytes:
-    with stored(LOG, b"d\tt\tnot committed\n") as path:
-        found = search.window(Disk(), path, LOG.end, LOG.ordered, wanted)
+def _window(log: Model, wanted: Selection) -> bytes:
+    with stored(log) as path:
+        found = search.window(Disk(), path, log.end, log.ordered, wanted, log.form)
         assert found.start <= found.end
         return path.read_bytes()[found.start : found.end]
 
 
-def test_a_run_of_one_id_is_read_again_rather_than_lost() -> None:
-    assert _window(Selection(since="b")) == b"".join(LOG.bytes[2:])
-    assert _window(Selection(until="b")) == b"".join(LOG.bytes[:3])
-    assert _window(Selection(since="b", until="b")) == LOG.bytes[2]
+@both
+def test_a_run_of_one_id_is_read_again_rather_than_lost(log: Model) -> None:
+    assert _window(log, Selection(since="b")) == b"".join(log.bytes[2:])
+    assert _window(log, Selection(until="b")) == b"".join(log.bytes[:3])
+    assert _window(log, Selection(since="b", until="b")) == log.bytes[2]
 
 
-def test_a_selection_that_ends_before_it_begins_is_empty() -> None:
-    assert _window(Selection(since="a", until="b")) == b""
-    assert _window(Selection(since="c", until="b", tail=3)) == b""
+@both
+def test_a_selection_that_ends_before_it_begins_is_empty(log: Model) -> None:
+    assert _window(log, Selection(since="a", until="b")) == b""
+    assert _window(log, Selection(since="c", until="b", tail=3)) == b""
 
 
-def test_an_id_is_not_found_across_columns_or_lines() -> None:
-    with stored(LOG) as path:
-        for identity in ("a\tt", "b\tt\t2", "t\t1\nb", "a\tt\t1\nb", "\ud800", ""):
-            assert search.resume(Disk(), path, LOG.end, False, identity) is None
+@both
+def test_an_id_is_not_found_across_columns_or_lines(log: Model) -> None:
+    with stored(log) as path:
+        for identity in ("a\tt", "b\tt\t2", "t\t1\nb", "a\tt\t1\nb", "\ud800", "", 'a"', "id"):
+            assert search.resume(Disk(), path, log.end, False, identity, log.form) is None
+
+
+def test_the_type_of_a_document_may_have_another_key() -> None:
+    log = LOGS[1]
+    with stored(log) as path:
+        for wanted, number in ((Selection(tail=1, event="3"), 2), (Selection(limit=2), 0)):
+            keys = Keys(type="text")
+            found = search.window(Disk(), path, log.end, False, wanted, NDJSON, keys)
+            assert found.start == log.places[number]
+        last = search.window(Disk(), path, log.end, False, Selection(event="2"), NDJSON, keys)
+        assert last.last_id == "b"
+
+
+def test_a_file_that_holds_no_documents_any_more_ends_with_none() -> None:
+    with NamedTemporaryFile() as file:
+        file.write(b"nonsense\n")
+        file.flush()
+        assert not search.ends_with(Disk(), Path(file.name), 9, "a", NDJSON)
 
 
 class CountingDisk(Disk):
@@ -319,48 +351,53 @@ class CountingDisk(Disk):
         return data
 
 
-def _large_log(path: Path, count: int, long_line_at: int = -1) -> list[str]:
+def _large_log(path: Path, form: str, count: int, long_line_at: int = -1) -> list[str]:
     ids = [id_at(BASE + 1000 * n) for n in range(count)]
-    with open(path, "wb") as file:
+    line = "%s\tt\t%s\n"
+    if form == NDJSON:
+        line = '{"metadata":{"id":"%s"},"stream":"log","payload":{"a":"%s"}}\n'
+    with open(path, "w") as file:
         for n, identity in enumerate(ids):
             size = 2_000_000 if n == long_line_at else 50
-            file.write(f"{identity}\tt\t{'x' * size}\n".encode())
+            file.write(line % (identity, "x" * size))
     return ids
 
 
+@pytest.mark.parametrize("form", [TSV, NDJSON])
 @pytest.mark.parametrize("long_line_at", [-1, 0, 100_000, 199_999])
-def test_a_place_in_a_large_log_is_found_by_a_few_reads(tmp_path: Path, long_line_at: int) -> None:
+def test_a_place_in_a_large_log_is_found_by_a_few_reads(
+    tmp_path: Path, long_line_at: int, form: str
+) -> None:
     path = tmp_path / "log"
-    known = _large_log(path, 200_000, long_line_at)
+    known = _large_log(path, form, 200_000, long_line_at)
     end = path.stat().st_size
     chance = random.Random(1)
     for number in [0, 1, 99_999, 100_000, 100_001, 199_999, *chance.choices(range(200_000), k=5)]:
         disk = CountingDisk()
-        place = search.resume(disk, path, end, True, known[number])
+        place = search.resume(disk, path, end, True, known[number], form)
         with open(path, "rb") as file:
             file.seek(place or 0)
-            assert file.readline()[:27].decode() == (known[number + 1 :] or [""])[0]
+            line = file.readline().decode()
+        assert line[19 if form == NDJSON else 0 :][:27] == (known[number + 1 :] or [""])[0]
         assert disk.reads < 400
         assert disk.bytes < 20_000_000 or long_line_at >= 0
 
 
-def test_an_unordered_log_is_searched_from_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [TSV, NDJSON])
+def test_an_unordered_log_is_searched_from_its_end(tmp_path: Path, form: str) -> None:
     path = tmp_path / "log"
-    known = _large_log(path, 100_000)
+    known = _large_log(path, form, 100_000)
     disk = CountingDisk()
-    assert search.resume(disk, path, path.stat().st_size, False, known[-10])
-    assert disk.bytes < 3 * search.BLOCK
+    assert search.resume(disk, path, path.stat().st_size, False, known[-10], form)
+    assert disk.bytes < 3 * places.BLOCK
 
 
 def test_a_file_that_has_become_shorter_ends_a_search_with_an_error(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    known = _large_log(path, 1000)
+    known = _large_log(path, TSV, 1000)
     size = path.stat().st_size
     os.truncate(path, size // 2 + 5)
     for work in (
-        lambda: search.block(Disk(), path, size - 10, size),
-        lambda: search.block(Disk(), path, 0, size),
-        lambda: search.count(Disk(), path, 0, size),
         lambda: search.resume(Disk(), path, size, True, known[-1]),
         lambda: search.resume(Disk(), path, size, False, known[-1]),
         lambda: search.window(Disk(), path, size, True, Selection(tail=5)),
