@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import live, machine, posting, size, transfer
+from benchmarks import commits, live, machine, posting, reads, size, transfer
 from benchmarks.machine import Cores
 from benchmarks.report import Figure, table
 from benchmarks.run import Run, say
@@ -26,6 +26,9 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Figure]]] = {
     "batch": transfer.batch,
     "memory": size.memory,
     "long": size.long_channel,
+    "commit": commits.commits,
+    "stream-read": reads.small,
+    "stream-read-large": reads.large,
 }
 
 _DIRECTORY = Path("/var/tmp")  # /tmp may be in memory, where a sync costs nothing
@@ -44,10 +47,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hub-benchmarks-", dir=arguments.directory) as place:
         facts = machine.facts(cores, Path(place), 50 if arguments.quick else 500)
         os.sched_setaffinity(0, {cores.load})
+        shared = Path(place, "shared")
+        shared.mkdir()
         for name in arguments.only or MEASUREMENTS:
             say(name)
             with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=place) as directory:
-                run = Run(Path(directory), cores, arguments.quick)
+                run = Run(Path(directory), shared, cores, arguments.quick)
                 try:
                     figures += MEASUREMENTS[name](run)
                 except PeerMissing as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import statistics
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -27,25 +28,30 @@ class Posted(NamedTuple):
 
 
 class Posters:
-    """Keep-alive connections to one server, each of which posts as soon as it is answered."""
+    """Keep-alive connections to one server, each of which posts as soon as it is answered.
 
-    def __init__(self, port: int, count: int) -> None:
+    There is one for each of the `messages`, which posts only that.
+    """
+
+    def __init__(self, port: int, messages: Sequence[bytes]) -> None:
         self._epoll = select.epoll()
         self._sockets = {}
-        for _ in range(count):
+        self._messages = {}
+        for message in messages:
             connection = wire.connect(port)
             self._sockets[connection.fileno()] = connection
+            self._messages[connection.fileno()] = message
             self._epoll.register(connection, select.EPOLLIN)
 
-    def post(self, message: bytes, seconds: float) -> Posted:
+    def post(self, seconds: float) -> Posted:
         """Post for so long."""
         open_answers: dict[int, bytes] = {}
         waiting = len(self._sockets)
         answered = 0
         began = time.perf_counter()
         deadline = began + seconds
-        for each in self._sockets.values():
-            each.sendall(message)
+        for number, each in self._sockets.items():
+            each.sendall(self._messages[number])
         while waiting:
             ready = self._epoll.poll(wire.TIMEOUT)
             if not ready:
@@ -60,7 +66,7 @@ class Posters:
                 wire.check_success(answer)
                 answered += 1
                 if time.perf_counter() < deadline:
-                    connection.sendall(message)
+                    connection.sendall(self._messages[number])
                 else:
                     waiting -= 1
         return Posted(answered, time.perf_counter() - began)
@@ -83,13 +89,13 @@ def throughput(run: Run) -> list[Figure]:
         }
         posters = {}
         for name, server in running.items():
-            posters[name] = Posters(server.port, CONNECTIONS)
+            posters[name] = Posters(server.port, [_POST] * CONNECTIONS)
             stack.callback(posters[name].close)
-            posters[name].post(_POST, run.seconds / 4)  # to warm up
+            posters[name].post(run.seconds / 4)  # to warm up
         for number in range(run.rounds):
             for name, server in running.items():
                 with busy[name].measured(server):
-                    posted = posters[name].post(_POST, run.seconds)
+                    posted = posters[name].post(run.seconds)
                 busy[name].count(posted.answered)
                 rates[name].append(posted.answered / posted.seconds)
             say(f"  round {number + 1}: hub {rates['hub'][-1]:,.0f}, bare {rates['bare'][-1]:,.0f}")

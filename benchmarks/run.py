@@ -18,6 +18,7 @@ class Run:
     """What every measurement gets. Its directory is its own and empty at first."""
 
     directory: Path
+    shared: Path  # for what several measurements use, and make if it is missing
     cores: Cores
     quick: bool
 

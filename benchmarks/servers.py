@@ -1,4 +1,4 @@
-"""The servers that are measured: the hub, the bare handler, nginx.
+"""The servers that are measured: the hub, the bare handler, nginx, an event store.
 
 Owns their processes: each runs on the core of the servers, listens on a free
 port of 127.0.0.1, and is gone when its `with` ends, or when this process does.
@@ -25,6 +25,9 @@ START_SECONDS = 300.0
 """How long a server may take to answer: the hub may have to read a log of gigabytes."""
 
 STOP_SECONDS = 10.0
+
+PEER = Path(__file__).parent / "peer"
+"""Where the event store that commits are compared with is installed."""
 
 _LOOK_PAUSE = 0.001  # seconds between two looks whether a server answers
 _MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"))
@@ -100,6 +103,18 @@ def bare(core: int, directory: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "benchmarks.bare", str(port)]
     # Its only route is a POST: any answer will do.
     with _running(core, command, port, "/", directory / "bare.log") as server:
+        yield server
+
+
+@contextmanager
+def event_storage(core: int, directory: Path) -> Iterator[Server]:
+    """The event-storage library behind a small Node server. Raises `PeerMissing`."""
+    program = shutil.which("node")
+    if program is None or not (PEER / "node_modules" / "event-storage").exists():
+        raise PeerMissing("event-storage is not installed: npm ci --prefix benchmarks/peer")
+    port = _free_port()
+    command = [program, str(PEER / "server.mjs"), str(port), str(directory / "peer")]
+    with _running(core, command, port, "/", directory / "peer.log") as server:
         yield server
 
 

@@ -16,6 +16,7 @@ TIMEOUT = 60.0
 """Seconds after which a server that does not answer ends the run."""
 
 _PIECE = 64 * 1024
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -54,6 +55,56 @@ def check_success(answer: bytes) -> None:
     """Raise `BadAnswer` unless the status is one of 200 to 299."""
     if not answer.startswith(b"HTTP/1.1 2"):
         raise BadAnswer(f"not a success: {answer[:300]!r}")
+
+
+class Body:
+    """The body of an answer whose bytes are not kept: how many lines it has, and its end.
+
+    `head` has to end with the line break of the last header.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        self.lines = 0
+        self.whole = False
+        self._chunked = _CHUNKED.search(head) is not None
+        self._rest = b""  # the beginning of a line between two chunks
+        self._last = False  # the chunk of size 0 has come
+        self._missing = 0  # of the body or the chunk
+        if not self._chunked:
+            length = _LENGTH.search(head)
+            if length is None:
+                raise BadAnswer(f"no Content-Length in {head!r}")
+            self._missing = int(length[1])
+            self.whole = not self._missing
+
+    def take(self, buffer: bytearray, start: int, end: int) -> int:
+        """Count the lines of what came from `start` to `end` of a buffer; how many they are."""
+        before = self.lines
+        while start < end and not self.whole:
+            if self._missing:
+                size = min(self._missing, end - start)
+                self.lines += buffer.count(b"\n", start, start + size)
+                start += size
+                self._missing -= size
+                self.whole = not self._missing and not self._chunked
+            else:
+                start = self._begin_chunk(buffer, start, end)
+        return self.lines - before
+
+    def _begin_chunk(self, buffer: bytearray, start: int, end: int) -> int:
+        """Read a line between two chunks; return where what follows begins."""
+        line_end = buffer.find(b"\n", start, end)
+        if line_end < 0:
+            self._rest += buffer[start:end]
+            return end
+        line = (self._rest + buffer[start:line_end]).strip()
+        self._rest = b""
+        if line:
+            self._missing = int(line, 16)
+            self._last = not self._missing
+        else:  # the line break behind a chunk, or behind the last one's size
+            self.whole = self._last
+        return line_end + 1
 
 
 class Connection:
