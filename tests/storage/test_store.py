@@ -239,14 +239,15 @@ async def test_files_that_are_no_logs_are_passed_over(
     directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await filled(directory)
-    for name in ("abc.tsv", "streams.tsv", "%61-channel.tsv", "_all.tsv", "some-log.ndjson"):
+    names = ("-a-.tsv", "a b.tsv", "%61-channel.tsv", "_all.tsv", "a.csv.tsv~", "%2F.tsv", ".tsv")
+    for name in names:
         (directory / name).write_text("x\ty\tz\n")
     (directory / "notes.txt").write_text("mine")
     (directory / "folder.tsv").mkdir()
     store = await open_store()
     assert set(store.logs) == {NAME}
     assert store.logs[NAME].version == 5
-    assert caplog.text.count("is not the file of a channel: passed over") == 5
+    assert caplog.text.count("is not the file of a log: passed over") == 5
 
 
 # What a crash leaves

@@ -57,8 +57,15 @@ class Bench:
         self.told: list[Committed] = []
         self.now = BASE * 1000
         self.disk = disk
-        self.writer = Writer(directory, disk, durability, 0.01, self.told.append, lambda: self.now)
+        self.head = 0
+        self.writer = Writer(
+            directory, disk, durability, 0.01, self._sequence, self.told.append, lambda: self.now
+        )
         self.log = Log("a-log")
+
+    def _sequence(self, commit: Committed) -> int:
+        self.head += commit.count
+        return self.head - commit.count + 1
 
     def submit(self, batch: Batch) -> asyncio.Future[Receipt]:
         return self.writer.submit(self.log, batch)
@@ -145,7 +152,7 @@ async def held(bench: Bench, batch: Batch) -> AsyncIterator[asyncio.Future[Recei
 
 async def test_a_batch_is_answered_with_its_ids(bench: Bench) -> None:
     receipt = await bench.submit(many("a", "b", "c"))
-    assert receipt == Receipt(3, id_at(BASE), id_at(BASE + 2))
+    assert receipt == Receipt(3, id_at(BASE), id_at(BASE + 2), 0, 3, BASE // 1000)
     assert bench.data() == ["a", "b", "c"]
     (told,) = bench.told
     assert (told.start, told.end, told.count) == (0, bench.log.length, 3)
@@ -398,7 +405,9 @@ async def test_many_batches_in_one_group_have_their_own_ids(bench: Bench) -> Non
     ids = bench.ids()
     assert ids == sorted(set(ids))
     for number, each in enumerate(outcomes):
-        assert each == Receipt(3, ids[3 * number], ids[3 * number + 2])
+        assert isinstance(each, Receipt)
+        assert (each.first_id, each.last_id) == (ids[3 * number], ids[3 * number + 2])
+        assert (each.count, each.version, each.position) == (3, 3 * number, 3 * number + 3)
 
 
 # Lines by hand
@@ -428,7 +437,8 @@ async def test_ids_lie_above_those_of_lines_by_hand(bench: Bench) -> None:
     await bench.submit(one("first"))
     by_hand(bench, f"{id_at(BASE + 10**6)}\tt\tby hand\n".encode())
     receipts = await bench.outcome(one("second"), one("third"))
-    assert receipts[0] == Receipt(1, *[id_at(BASE + 10**6 + 1)] * 2)
+    assert receipts[0].first_id == receipts[0].last_id == id_at(BASE + 10**6 + 1)
+    assert [(each.version, each.position) for each in receipts] == [(2, 3), (3, 4)]
     assert bench.ids() == sorted(set(bench.ids()))
     assert bench.log.order.ordered
 
