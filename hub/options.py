@@ -23,7 +23,6 @@ HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
 SYNC_SECONDS = 0.1
 READ_SECONDS = 10.0
-WAIT_SECONDS = 10.0
 CONSUMERS = 1000
 CONSUMER_WORKERS = 2
 CONSUMER_SECONDS = 2.0
@@ -88,9 +87,6 @@ class Options:
     retry: int = _option(
         RETRY_MILLISECONDS, "Milliseconds that subscribers wait before they connect again.", least=0
     )
-    wait: float = _option(
-        WAIT_SECONDS, "Seconds that a request waits for what has not come yet.", least=0
-    )
     max_consumers: int = _option(CONSUMERS, "Consumers that there may be at once.", least=0)
     consumer_workers: int = _option(
         CONSUMER_WORKERS, "Processes that fold for all consumers together.", least=1, most=64
@@ -113,7 +109,7 @@ class Options:
     )
     read_timeout: float = _option(
         READ_SECONDS,
-        "Seconds that a read waits for events that are not there yet.",
+        "Seconds that a read waits for events that are not there yet, or for a consumer.",
         least=0,
     )
     type_key: str = _option(TYPE_KEY, "Key of a payload that holds the event's type.")

@@ -109,12 +109,12 @@ class Checkpoints:
             definition = _checked(outer.crc, outer.definition, Definition)
             if definition.identifier != identifier:
                 raise ValueError("it is that of another consumer")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Damaged(f"line 1: {error}", None) from error
         try:
             inner = msgspec.json.decode(second.rstrip(b"\n")[:-1], type=_Second)
             progress = _checked(inner.crc, inner.progress, Progress)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Damaged(f"line 2: {error}", definition) from error
         return definition, progress
 

@@ -5,8 +5,8 @@ never in part, and what becomes of a batch that cannot be folded. Must not know 
 
 A batch is folded whole or not at all. If its k-th event cannot be, the events before
 it are folded again as a batch of their own, and then that event as another: only alone
-can an event stop the consumer. So the state that is served then is that after the event
-before, also when the handler has changed it in place.
+or as the first can an event stop the consumer. So the state that is served then is that
+after the event before, also when the handler has changed it in place.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from msgspec import Raw
 from hub.consumers.checkpoint import Definition, Progress
 from hub.consumers.messages import Fault, Why
 from hub.consumers.pool import Pool, Work
-from hub.consumers.source import OpenView, Piece, View
-from hub.errors import HubError, LogUnavailable, SandboxFailed
+from hub.consumers.source import OpenSource, Piece, Source
+from hub.errors import Closing, HubError, LogUnavailable, SandboxFailed
 
 FIRST_BATCH = 64
 """Events of a batch, at first."""
@@ -56,7 +56,7 @@ class Consumer:
     """A fold that runs in a task of its own from `start` to `stop`."""
 
     def __init__(
-        self, definition: Definition, progress: Progress, pool: Pool, open_view: OpenView
+        self, definition: Definition, progress: Progress, pool: Pool, open_source: OpenSource
     ) -> None:
         self.definition = definition
         self.progress = progress
@@ -66,7 +66,7 @@ class Consumer:
         self.saved_at = time.monotonic()
         self.saved_folded = 0
         self._pool = pool
-        self._open_view = open_view
+        self._open_source = open_source
         self._serial = next(_serials)
         self._size = FIRST_BATCH
         self._document_bytes = 0.0
@@ -112,9 +112,9 @@ class Consumer:
         while True:
             before = self.progress
             try:
-                await self._follow(await self._open_view(self.definition.stream))
+                await self._follow(await self._open_source(self.definition.stream))
                 return
-            except (LogUnavailable, SandboxFailed) as error:
+            except (LogUnavailable, SandboxFailed, Closing) as error:
                 if self.progress is not before:
                     pause = RETRY_SECONDS
                 logger.warning(
@@ -133,22 +133,22 @@ class Consumer:
             await asyncio.sleep(pause)
             pause = min(2 * pause, MOST_RETRY_SECONDS)
 
-    async def _follow(self, view: View) -> None:
+    async def _follow(self, source: Source) -> None:
         """Fold until an event cannot be folded; while a batch is folded, the next is read."""
         ahead: asyncio.Task[Piece] | None = None
         try:
             while True:
                 if ahead is None:
-                    await view.wait(self.progress.seen)
+                    await source.wait(self.progress.seen)
                     asked = self._most()
-                    piece = await view.read(self.progress.seen, asked)
+                    piece = await source.read(self.progress.seen, asked)
                 else:
                     piece = await ahead
                     ahead = None
                 behind = len(piece.documents) >= min(asked, FIRST_BATCH)
-                if behind and view.head() > piece.end:
+                if behind and source.head() > piece.end:
                     asked = self._most()
-                    ahead = asyncio.ensure_future(view.read(piece.end, asked))
+                    ahead = asyncio.ensure_future(source.read(piece.end, asked))
                 if not await self._fold(piece):
                     return
                 if not behind:
@@ -181,7 +181,7 @@ class Consumer:
             elif fault.why is Why.HANDLER:
                 self._halt(fault.text)
                 return False
-            elif end - here == 1:
+            elif end - here == 1 or (fault.at == 1 and fault.why in (Why.THROWN, Why.TIME)):
                 self._halt(f"event {piece.numbers[here]}: {fault.text}")
                 return False
             elif fault.at:

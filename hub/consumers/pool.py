@@ -32,7 +32,7 @@ from hub.consumers.messages import (
     send,
     send_batch,
 )
-from hub.errors import SandboxFailed
+from hub.errors import Closing, SandboxFailed
 
 KEPT = 16
 """Sandboxes that each worker keeps between batches; a further one takes the oldest one's place."""
@@ -74,7 +74,7 @@ class Pool:
     async def fold(self, work: Work) -> Reply:
         """Fold a batch in a worker; without documents, only try the handler.
 
-        Raises `SandboxFailed` if no worker can be started. Cancelling is safe; a batch
+        Raises `SandboxFailed` if no worker can be started, `Closing`. Cancelling is safe; a batch
         that has begun is folded nevertheless, and its result dropped.
         """
         job = asyncio.get_running_loop().create_task(self._fold(work))
@@ -90,13 +90,17 @@ class Pool:
     async def _fold(self, work: Work) -> Reply:
         async with self._turn:
             if self._closed:
-                raise SandboxFailed("the hub is shutting down")
+                raise Closing("the hub is shutting down")
             worker = min(self._free, key=lambda each: (not each.holds(work), not each.started))
             self._free.remove(worker)
             try:
                 return await asyncio.get_running_loop().run_in_executor(
                     self._threads, worker.fold, work
                 )
+            except SandboxFailed:
+                if self._closed:
+                    raise Closing("the hub is shutting down") from None
+                raise
             finally:
                 self._free.append(worker)
 

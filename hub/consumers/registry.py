@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +24,8 @@ from hub.consumers.checkpoint import Checkpoints, Damaged, Definition, Progress,
 from hub.consumers.consumer import Consumer
 from hub.consumers.messages import Limits
 from hub.consumers.pool import Pool, Work
-from hub.consumers.source import OpenView
+from hub.consumers.source import OpenSource
 from hub.errors import (
-    Busy,
     Closing,
     Conflict,
     HubError,
@@ -67,10 +66,9 @@ T = TypeVar("T")
 class Consumers:
     """The consumers of one hub."""
 
-    def __init__(self, directory: Path, open_view: OpenView, options: Options) -> None:
+    def __init__(self, directory: Path, open_source: OpenSource, options: Options) -> None:
         self.closing = False
-        self.watching = 0  # requests that wait for a consumer, or follow one
-        self._open_view = open_view
+        self._open_source = open_source
         self._options = options
         self._checkpoints = Checkpoints(directory)
         self._pool = Pool(
@@ -135,9 +133,9 @@ class Consumers:
         size, limit = len(handler.encode(errors="replace")), self._options.max_handler_bytes
         if size > limit:
             raise TooLarge(f"the handler has {size} bytes; the limit is {limit}")
-        view = await self._open_view(stream)
+        source = await self._open_source(stream)
         if start == END:
-            start = await view.settle()
+            start = await source.settle()
         state = await self._tried(identifier, handler, state)
         definition = Definition(identifier, stream, start, handler, state)
         return await self._whole(self._put(definition))
@@ -167,8 +165,8 @@ class Consumers:
     async def reach(self, identifier: str, number: int) -> Consumer:
         """Wait until a consumer has folded event `number`. Raises `TimedOut`."""
         consumer = self.find(identifier)
-        seconds = self._options.wait
-        with self.watched(), suppress(TimeoutError):
+        seconds = self._options.read_timeout
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while consumer.progress.position < number and consumer.progress.error is None:
                     if self.closing:
@@ -183,20 +181,6 @@ class Consumers:
                 f"it is at {position}"
             )
         return consumer
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Count somebody who waits or follows. Raises `Busy` if there are too many."""
-        if self.watching >= self._options.max_subscriptions:
-            raise Busy(
-                f"{self.watching} requests wait for consumers; "
-                f"the limit is {self._options.max_subscriptions}"
-            )
-        self.watching += 1
-        try:
-            yield
-        finally:
-            self.watching -= 1
 
     def _check_room(self, identifier: str) -> None:
         if self.closing:
@@ -250,7 +234,7 @@ class Consumers:
             consumer.wake()
 
     def _add(self, identifier: str, definition: Definition, progress: Progress) -> Consumer:
-        consumer = Consumer(definition, progress, self._pool, self._open_view)
+        consumer = Consumer(definition, progress, self._pool, self._open_source)
         self._all[identifier] = consumer
         consumer.start()
         return consumer

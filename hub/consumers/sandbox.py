@@ -29,6 +29,9 @@ STACK_BYTES = 512 * 1024
 LOOKED_AT = 200
 """Characters of a handler in which its parameters are looked for."""
 
+MARGIN = 200
+"""Levels by which a state must be less deep than what could just be read here."""
+
 TEXT = 500
 """Characters of an error that are told."""
 
@@ -78,7 +81,8 @@ class Sandbox:
         if not self._whole:
             try:
                 batch = b"[" + b",".join([each.payload for each in _payloads_of(batch)]) + b"]"
-            except msgspec.DecodeError:  # half of a surrogate pair, which JavaScript can take
+            except (msgspec.DecodeError, RecursionError):
+                # Half of a surrogate pair or a great depth: the engine may take it.
                 self._whole = True
                 self._run("whole", True)
         self.state = self._do("fold", str(batch, "utf-8"))
@@ -102,12 +106,7 @@ class Sandbox:
         if len(encoded) > self._limits.state:
             size, limit = len(encoded), self._limits.state
             raise Failed(Fault(Why.STATE, f"the state has {size} bytes; the limit is {limit}"))
-        if b"\\ud" in encoded:
-            try:
-                msgspec.json.decode(encoded)
-            except msgspec.DecodeError:
-                text = "the state holds half of a surrogate pair, which is no text"
-                raise Failed(Fault(Why.STATE, text)) from None
+        _check_readable(encoded)
         return encoded
 
     def _caught(self) -> Fault:
@@ -133,3 +132,16 @@ class Sandbox:
             why = Why.STATE
         at = self._run("at")
         return Fault(why, text[:TEXT], 0 if why is Why.STATE else at + 1)
+
+
+def _check_readable(state: bytes) -> None:
+    """Raise `Failed` if the hub could not read a state again, from where it is kept."""
+    try:
+        msgspec.json.decode(b"[" * MARGIN + state + b"]" * MARGIN, type=msgspec.Raw)
+    except RecursionError:
+        text = "the state is nested too deeply"
+    except msgspec.DecodeError:
+        text = "the state holds half of a surrogate pair, which is no text"
+    else:
+        return
+    raise Failed(Fault(Why.STATE, text))

@@ -1,27 +1,17 @@
-"""What consumers need of streams: views that can be read in pieces and waited for."""
+"""What consumers need of streams: to read them in pieces, and to wait for more."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from msgspec import Struct
+from hub.streams.views import Piece
+
+__all__ = ["OpenSource", "Piece", "Source"]
 
 
-class Piece(Struct):
-    """Some events of a view, in order.
-
-    `documents` are compact JSON without a line break; `numbers` the revision or
-    position of each; every number up to `end` has been looked at.
-    """
-
-    documents: list[bytes]
-    numbers: Sequence[int]
-    end: int
-
-
-class View(Protocol):
-    """A stream: a log, or what is selected from several."""
+class Source(Protocol):
+    """A stream, of whatever kind; `hub.streams.View` is one."""
 
     def head(self) -> int:
         """The number of the last event that there may be."""
@@ -39,5 +29,5 @@ class View(Protocol):
         """Return when there may be events beyond `after`. Cancelling is safe."""
 
 
-OpenView = Callable[[str], Awaitable[View]]
+OpenSource = Callable[[str], Awaitable[Source]]
 """From the stream's name, as it stands in the URL; raises `HubError` if there is none."""

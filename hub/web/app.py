@@ -12,12 +12,13 @@ from functools import partial
 
 from aiohttp import HttpVersion11, web
 
+from hub.consumers.registry import Consumers
 from hub.engines.base import Engine
 from hub.errors import HubError
 from hub.options import Options
 from hub.streams import Streams
 from hub.subscription import Subscriptions
-from hub.web import channels, operations, streams
+from hub.web import channels, consumers, operations, streams
 from hub.web.bodies import Bodies
 from hub.web.context import HUB, Context
 from hub.web.errors import answer, answer_to
@@ -32,10 +33,12 @@ logger = logging.getLogger(__name__)
 def make_app(options: Options, engine: Engine) -> web.Application:
     """The application over an engine that is not yet open; it opens and closes it."""
     subscriptions = Subscriptions(engine, options.heartbeat)
+    all_streams = Streams(engine)
     hub = Context(
         options,
         engine,
-        Streams(engine),
+        all_streams,
+        Consumers(consumers.directory(options), consumers.opener(all_streams), options),
         subscriptions,
         Metrics(engine, subscriptions),
         Bodies(options.max_held_bytes),
@@ -60,6 +63,13 @@ def make_app(options: Options, engine: Engine) -> web.Application:
         ("DELETE", "/streams/{path:.+}", streams.delete),
         ("GET", "/query", streams.query),
         ("GET", "/query/{path:.+}", streams.query),
+        ("GET", "/consumers", consumers.listing),
+        ("GET", "/consumers/{identifier}", consumers.get),
+        ("DELETE", "/consumers/{identifier}", consumers.delete),
+        ("PUT", "/consumers/{identifier}/stream/{path:.+}", consumers.put),
+        ("GET", "/consumers/{identifier}/until/{number}", consumers.until),
+        ("GET", "/consumers/{identifier}/after/{number}", consumers.after),
+        ("POST", "/consumers/{identifier}/reset", consumers.reset),
         ("*", "/{path:.*}", _elsewhere),
     ):
         app.router.add_route(method, path, bounded(door), expect_handler=_go_on)
@@ -82,13 +92,16 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
     hub = app[HUB]
     await hub.engine.open()
     hub.subscriptions.start()
+    await hub.consumers.start()
     yield
+    await hub.consumers.close()
     await hub.engine.close()
 
 
 async def _end_subscriptions(app: web.Application) -> None:
     app[HUB].subscriptions.close()
     app[HUB].streams.close()
+    app[HUB].consumers.end()
 
 
 async def _go_on(request: web.Request) -> web.StreamResponse | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from hub.consumers.registry import Consumers
 from hub.engines.base import Engine
 from hub.options import Options
 from hub.streams import Streams
@@ -22,6 +23,7 @@ class Context:
     options: Options
     engine: Engine
     streams: Streams
+    consumers: Consumers
     subscriptions: Subscriptions
     metrics: Metrics
     bodies: Bodies

@@ -1,0 +1,246 @@
+"""The door of consumers: `/consumers`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+from msgspec import Raw
+from yarl import URL
+
+from hub import sse
+from hub.consumers.consumer import Consumer
+from hub.consumers.registry import EMPTY, END
+from hub.consumers.source import OpenSource, Source
+from hub.errors import Busy, InvalidName, InvalidRequest
+from hub.matcher import parse_matcher
+from hub.options import Options
+from hub.selector import join_of, parse_selector_text
+from hub.streams import Streams
+from hub.web import bodies
+from hub.web.context import HUB, Context
+from hub.web.events import _HEADERS, EventStream, _turn_away
+
+NUMBER_DIGITS = 15
+"""Digits of a revision or position: JavaScript, and thus every client, can hold it."""
+
+STOPPED = b"stopped"
+"""Type of the frame that tells that a consumer has stopped; its data is the error."""
+
+_NULL = Raw(b"null")
+
+
+class _Put(msgspec.Struct):
+    handler: str
+    state: Raw = Raw()
+
+
+class _Reset(msgspec.Struct, rename={"start": "from"}):
+    state: Raw = Raw()
+    start: int | str | None = None
+
+
+def directory(options: Options) -> Path:
+    """Where consumers are kept."""
+    return options.events / ".hub" / "consumers"
+
+
+def opener(streams: Streams) -> OpenSource:
+    """Opens streams by what stands behind `/streams/` in their URL."""
+
+    async def open_view(name: str) -> Source:
+        path, _, query = name.partition("?")
+        given = URL.build(query_string=query, encoded=True).query
+        matcher = parse_matcher(given["filter"]) if given.get("filter") else None
+        if path.startswith("category/"):
+            return streams.category(path.removeprefix("category/"), matcher)
+        if path == "join" and "selector" in given:
+            selector = parse_selector_text(given["selector"], allow_all=False)
+            return streams.join("join", selector, matcher)
+        if path == "join" and "streams" in given:
+            names = [each for part in given.getall("streams") for each in part.split(",") if each]
+            return streams.join("join", join_of(names), matcher)
+        return await streams.view(path, matcher)
+
+    return open_view
+
+
+async def put(request: web.Request) -> web.Response:
+    """Make a consumer: `PUT /consumers/{identifier}/stream/{stream}[/from/{revision}]`."""
+    hub = request.app[HUB]
+    stream, start = _stream_of(request)
+    body = await _body(request, hub, _Put)
+    consumer, new = await hub.consumers.put(
+        _identifier(request), stream, body.handler, _object(body.state) or EMPTY, start
+    )
+    return _answer(consumer, 201 if new else 200)
+
+
+async def listing(request: web.Request) -> web.Response:
+    """Every consumer: `GET /consumers`."""
+    found = [
+        {"identifier": each.definition.identifier, "stream": each.definition.stream}
+        for each in request.app[HUB].consumers
+    ]
+    return _json({"consumers": found})
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """Position and state, or with `Accept: text/event-stream` each state that comes."""
+    consumer = request.app[HUB].consumers.find(_identifier(request))
+    if request.method == "GET" and sse.CONTENT_TYPE in request.headers.get("Accept", ""):
+        return await _follow(request, consumer)
+    return _answer(consumer)
+
+
+async def until(request: web.Request) -> web.Response:
+    """Wait until an event has been folded: `GET /consumers/{identifier}/until/{n}`."""
+    return await _wait(request, _number(request.match_info["number"]))
+
+
+async def after(request: web.Request) -> web.Response:
+    """Wait for an event behind one: `GET /consumers/{identifier}/after/{n}`."""
+    return await _wait(request, _number(request.match_info["number"]) + 1)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove a consumer."""
+    await request.app[HUB].consumers.remove(_identifier(request))
+    return web.Response(status=204)
+
+
+async def reset(request: web.Request) -> web.Response:
+    """Let a consumer begin again, with another state or from another event if they are given."""
+    hub = request.app[HUB]
+    identifier = _identifier(request)
+    hub.consumers.find(identifier)
+    body = await _body(request, hub, _Reset, b"{}")
+    start = None if body.start is None else _start(str(body.start))
+    return _answer(await hub.consumers.reset(identifier, _object(body.state), start))
+
+
+async def _wait(request: web.Request, number: int) -> web.Response:
+    hub = request.app[HUB]
+    consumer = hub.consumers.find(_identifier(request))
+    if consumer.progress.position < number:
+        count = len(hub.subscriptions)
+        if count >= hub.options.max_subscriptions:
+            raise Busy(f"{count} requests wait or follow something; that is the limit: try again")
+        with hub.subscriptions.counted():
+            await hub.consumers.reach(consumer.definition.identifier, number)
+    return _answer(consumer)
+
+
+async def _follow(request: web.Request, consumer: Consumer) -> web.StreamResponse:
+    """Send the state, then each change; who is slow gets the latest only."""
+    hub = request.app[HUB]
+    full = len(hub.subscriptions) >= hub.options.max_subscriptions
+    if full or hub.consumers.closing:
+        return await _turn_away(request, hub)
+    with hub.subscriptions.counted():
+        response = EventStream(headers=_HEADERS)
+        response.force_close()
+        await response.prepare(request)
+        await response.write(sse.retry(hub.options.retry) + sse.HEARTBEAT)
+        response.headers.clear()  # sent: not to be held for as long as the subscription lasts
+        await _send_changes(hub, consumer, response)
+    return response
+
+
+async def _send_changes(hub: Context, consumer: Consumer, response: web.StreamResponse) -> None:
+    state: Raw | None = None
+    error: str | None = None
+    while not (hub.consumers.closing or consumer.removed):
+        now = consumer.progress
+        if now.state != state:
+            state, error = now.state, None
+            await response.write(sse.frames([(b"%d" % now.position, b"", bytes(state))]))
+        if now.error != error:
+            error = now.error
+            if error is not None:
+                told = msgspec.json.encode({"error": error})
+                await response.write(sse.frames([(b"%d" % now.position, STOPPED, told)]))
+        if consumer.progress is not now:
+            continue
+        try:
+            async with asyncio.timeout(hub.options.heartbeat):
+                await consumer.change()
+        except TimeoutError:
+            await response.write(sse.HEARTBEAT)
+
+
+def _identifier(request: web.Request) -> str:
+    return request.match_info["identifier"]
+
+
+def _stream_of(request: web.Request) -> tuple[str, int]:
+    """The stream's name, as in the URL of its own, and how many events count as seen."""
+    # Before it is decoded: a slash in a name may be written as %2F.
+    path = request.rel_url.raw_path.split("/", 4)[4]
+    head, _, last = path.rpartition("/")
+    start = 0
+    if head.endswith("/from"):
+        path = head.removesuffix("/from")
+        start = _start(unquote(last))
+    try:
+        name = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidName("the path is not UTF-8") from None
+    query = request.rel_url.raw_query_string
+    return f"{name}?{query}" if query else name, start
+
+
+def _start(text: str) -> int:
+    if text == "start":
+        return 0
+    return END if text == "end" else _number(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS):
+        raise InvalidRequest(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+async def _body(request: web.Request, hub: Context, kind: type[Any], empty: bytes = b"") -> Any:
+    limit = hub.options.max_request_bytes
+    with hub.bodies.room() as room:
+        body = b"".join([each async for each in bodies.pieces(request, room, limit, limit)])
+        try:
+            body.decode()  # what is only passed on has not been looked at
+            return msgspec.json.decode(body or empty, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest(f"the body does not do: {error}") from None
+
+
+def _object(state: Raw) -> Raw | None:
+    if not state or state == _NULL:
+        return None
+    if bytes(memoryview(state)[:1]) != b"{":
+        raise InvalidRequest("'state' must be a JSON object")
+    return state
+
+
+def _answer(consumer: Consumer, status: int = 200) -> web.Response:
+    definition, progress = consumer.definition, consumer.progress
+    body: dict[str, object] = {
+        "identifier": definition.identifier,
+        "stream": definition.stream,
+        "position": progress.position,
+        "state": progress.state,
+    }
+    if progress.error is not None:
+        body |= {"status": "stopped", "error": progress.error}
+    return _json(body, status)
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body) + b"\n",
+        content_type="application/json",
+    )
