@@ -183,9 +183,13 @@ def test_values_are_counted() -> None:
         checked(field(kind(range(MATCHER_VALUES - 3))))
         with pytest.raises(InvalidRequest, match=f"more than {MATCHER_VALUES} values"):
             checked(field(kind(range(MATCHER_VALUES))))
-    for each in ({}, {"b": 1}, {"$gt": 1}):
+    kinds: list[object] = [[1], {"b": 1}, {"$gt": 1}, {"$eq": [1]}, [{}]]
+    for each in kinds:
+        of_each = 3 if each == {"$eq": [1]} else 2
+        fitting = (MATCHER_VALUES - 2) // of_each
+        checked(field({str(number): each for number in range(fitting)}))
         with pytest.raises(InvalidRequest, match=f"more than {MATCHER_VALUES} values"):
-            checked(field({str(number): each for number in range(MATCHER_VALUES)}))
+            checked(field({str(number): each for number in range(fitting + 1)}))
 
 
 def test_bytes_are_counted() -> None:
@@ -196,6 +200,13 @@ def test_bytes_are_counted() -> None:
         "é" * (MATCHER_BYTES // 6),
         {"x" * MATCHER_BYTES: 1},
     ):
+        with pytest.raises(InvalidRequest, match=f"more than {MATCHER_BYTES} bytes"):
+            checked(field(value))
+
+
+def test_what_is_too_long_is_refused_at_once() -> None:
+    long = "x" * (MATCHER_BYTES + 1)
+    for value in ({"b": long, "c": {"$foo": 1}}, {long: 1, "c": {"$foo": 1}}):
         with pytest.raises(InvalidRequest, match=f"more than {MATCHER_BYTES} bytes"):
             checked(field(value))
 

@@ -67,6 +67,7 @@ def test_a_header_is_ascii() -> None:
         # just these types
         ({"types": ["a"], "selector": ["a"]}, TYPE_A, ["a"]),
         ({"types": ["a"], "selector": "a"}, TYPE_A, "a"),
+        ({"types": ["ab"], "selector": "ab"}, Term(Kind.TYPE, "ab"), "ab"),
         ({"types": ["a", "b"], "selector": ["b", "a"]}, AnyOf((TYPE_A, TYPE_B)), ["b", "a"]),
         ({"types": ["a", "b"], "selector": ["b", "a", "a"]}, AnyOf((TYPE_A, TYPE_B)), None),
         ({"types": ["_all"], "selector": ["_all"]}, Term(Kind.TYPE, "_all"), ["_all"]),
@@ -75,6 +76,7 @@ def test_a_header_is_ascii() -> None:
         ({"types": ["a"], "selector": ["a", "b"]}, AnyOf((NAME_A, NAME_B)), ["a", "b"]),
         ({"types": ["a", "b"], "selector": [["a", "b"]]}, AllOf((NAME_A, NAME_B)), [["a", "b"]]),
         ({"types": ["a"], "selector": [["a"]]}, NAME_A, [["a"]]),
+        ({"types": ["a"], "selector": ["a", ["b"]]}, AnyOf((NAME_A, NAME_B)), ["a", ["b"]]),
         ({"types": ["a"], "selector": ["tags/a"]}, Term(Kind.NAME, "tags/a"), ["tags/a"]),
     ],
 )
@@ -102,6 +104,9 @@ def test_a_condition_with_everything() -> None:
     assert condition.types == ["a"]
     assert json.loads(condition.header()) == spec
     assert parse_condition({**spec, "matcher": None}).matcher is None
+    assert LAST_POSITION == 9_223_372_036_854_775_807  # what the index can hold
+    with pytest.raises(AttributeError, match="immutable"):
+        condition.none_match_after = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

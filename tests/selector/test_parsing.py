@@ -125,6 +125,13 @@ def test_text_that_is_no_selector_is_refused(text: str | bytes, message: str) ->
         parse_selector_text(text, allow_all=True)
 
 
+def test_text_has_its_limit() -> None:
+    text = '"a"'.ljust(TEXT_BYTES)
+    assert parse_selector_text(text, allow_all=True).root == A
+    with pytest.raises(InvalidRequest, match=f"more than {TEXT_BYTES} bytes"):
+        parse_selector_text(text + " ", allow_all=True)
+
+
 def nested(levels: int) -> Any:
     spec: Any = "a"
     for _ in range(levels):
@@ -278,6 +285,8 @@ def test_queries_by_items(items: object, root: Node, plain: object) -> None:
         ({"items": []}, "the query has no items"),
         ({"items": {}}, "the query has no items"),
         ({"items": None}, "the query has no items"),
+        ({"items": {"types": ["a"]}}, "the query has no items"),
+        ({"items": "a"}, "the query has no items"),
         ({"item": []}, "the query has a key 'item': only items can be"),
         ({"items": [{}], "types": ["a"]}, "the query has a key 'types'"),
         ({"items": ["a"]}, "an item of the query is a JSON object, not 'a'"),
