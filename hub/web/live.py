@@ -47,9 +47,10 @@ async def subscribe(
     cursor = cursor_of(request)
     place, resumed_from = _begin(window, head, cursor)
     # Only now: while the head was looked for, others may have come.
-    if hub.is_full or hub.subscriptions.closing:
+    full = len(hub.subscriptions) >= hub.options.max_subscriptions
+    if full or hub.subscriptions.closing:
         return await _turn_away(request, hub)
-    with hub.following():
+    with hub.subscriptions.counted():
         response = EventStream(
             headers={
                 **_HEADERS,
