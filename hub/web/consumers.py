@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from aiohttp import web
 from msgspec import Raw
-from yarl import URL
+from multidict import MultiDict
 
 from hub import sse
 from hub.consumers.consumer import Consumer
@@ -54,7 +54,7 @@ def opener(streams: Streams) -> OpenSource:
 
     async def open_view(name: str) -> Source:
         path, _, query = name.partition("?")
-        given = URL.build(query_string=query, encoded=True).query
+        given = MultiDict(parse_qsl(query))
         matcher = parse_matcher(given["filter"]) if given.get("filter") else None
         if path.startswith("category/"):
             return streams.category(path.removeprefix("category/"), matcher)
