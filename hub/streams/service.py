@@ -20,6 +20,7 @@ from hub.formats import NDJSON
 from hub.matcher import Matcher
 from hub.selector import Selector
 from hub.streams.categories import Categories
+from hub.streams.feed import Feed
 from hub.streams.views import CategoryView, DerivedView, LogView, OrderView, View
 from hub.streams.waiting import Waiting
 
@@ -45,6 +46,7 @@ class Streams:
         self._engine = engine
         self._waiting = Waiting(engine)
         self._categories = Categories(engine)
+        self.feed = Feed(engine.keys)
         self._defining = asyncio.Lock()  # whoever defines waits for what others define
 
     def close(self) -> None:
@@ -117,6 +119,7 @@ class Streams:
         async with self._defining:
             if name in self._engine.derived:
                 await self._engine.underive(name)
+                self.feed.forget()
                 return
         await self._engine.look(name)
         if self._engine.find(name) is None:

@@ -34,10 +34,14 @@ class Piece(Struct):
 
 
 class View(ABC):
-    """A sequence of documents with rising numbers. `name` is what the client calls it."""
+    """A sequence of documents with rising numbers.
 
-    def __init__(self, name: str, engine: Engine, waiting: Waiting) -> None:
+    `name` is what the client calls it; views with the same `key` are the same.
+    """
+
+    def __init__(self, name: str, engine: Engine, waiting: Waiting, *told: object) -> None:
         self.name = name
+        self.key = repr((type(self).__name__, name, *told))
         self._engine = engine
         self._waiting = waiting
 
@@ -89,7 +93,7 @@ class LogView(View):
     def __init__(
         self, name: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
     ) -> None:
-        super().__init__(name, engine, waiting)
+        super().__init__(name, engine, waiting, matcher and matcher.text)
         self._matcher = matcher
 
     def head(self) -> int:
@@ -179,7 +183,7 @@ class DerivedView(View):
     def __init__(
         self, name: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
     ) -> None:
-        super().__init__(name, engine, waiting)
+        super().__init__(name, engine, waiting, matcher and matcher.text)
         self._matcher = matcher
         self._version = 0
         self._seen = 0  # the position up to which `_version` tells
@@ -218,7 +222,9 @@ class OrderView(View):
     """A part of the global order, by position."""
 
     def __init__(self, name: str, engine: Engine, waiting: Waiting, scope: Scope) -> None:
-        super().__init__(name, engine, waiting)
+        selector, matcher = scope.selector, scope.matcher
+        told = (selector and selector.text, scope.streams, matcher and matcher.text)
+        super().__init__(name, engine, waiting, *told)
         self._scope = scope
 
     def scope(self) -> Scope:

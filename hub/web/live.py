@@ -1,22 +1,18 @@
 """Streams as subscriptions: what is read of a stream, then what is added to it.
 
-Owns the frames of documents, and where a subscription begins. On the wire it is
-as for channels (`events`); a subscriber is served by a task of its own, from
-what is stored.
+Owns where a subscription begins, and its life. On the wire it is as for channels
+(`events`); a subscriber is served by a task of its own, from what is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 
 from aiohttp import web
 
 from hub import sse
-from hub.document import Labels, labels_reader
-from hub.engines.base import Slice
 from hub.errors import InvalidRequest
 from hub.event import START
 from hub.streams import View
@@ -26,7 +22,6 @@ from hub.web.selection import cursor_of
 from hub.window import Window
 
 _DIGITS = 18
-_UNFIT = re.compile("[\r\n\0]")  # what no event's type can hold on the wire
 
 
 def is_wanted(request: web.Request) -> bool:
@@ -84,17 +79,16 @@ def _begin(window: Window, head: int, cursor: str | None) -> tuple[int, str | No
 
 
 async def _follow(hub: Context, response: web.StreamResponse, view: View, place: int) -> None:
-    labels = labels_reader(hub.engine.keys)
     loop = asyncio.get_running_loop()
     beat = loop.time() + hub.options.heartbeat
     while not hub.subscriptions.closing:
         head = await view.settle()
         if head > place:
-            async for slices in view.slices(place + 1, head):
-                if slices:
-                    await response.write(_frames(slices, labels))
-                    beat = loop.time() + hub.options.heartbeat
-            place = head
+            piece = await hub.streams.feed.after(view, place, head)
+            place = piece.end
+            if piece.frames:
+                await response.write(piece.frames)
+                beat = loop.time() + hub.options.heartbeat
         else:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(beat):
@@ -102,19 +96,3 @@ async def _follow(hub: Context, response: web.StreamResponse, view: View, place:
         if loop.time() >= beat:  # also when much comes, of which nothing is meant
             await response.write(sse.HEARTBEAT)
             beat = loop.time() + hub.options.heartbeat
-
-
-def _frames(slices: Sequence[Slice], labels: Callable[[bytes], Labels]) -> bytes:
-    parts: list[bytes] = []
-    for each in slices:
-        lines = each.lines.split(b"\n")
-        lines.pop()
-        for number, line in enumerate(lines, each.number):
-            kind = labels(line).type
-            if b"\r" in line:  # by hand, between its values; here it would be a line's end
-                line = line.replace(b"\r", b" ")
-            if kind and not _UNFIT.search(kind):
-                parts.append(b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(), line, number))
-            else:
-                parts.append(b"data: %b\nid: %d\n\n" % (line, number))
-    return b"".join(parts)
