@@ -1,45 +1,191 @@
-"""What subscribers of streams are sent: documents as frames, read once for all of them.
+"""Subscriptions of streams: those who have caught up are served together.
 
-Owns the frames of documents, and the pieces that subscribers at the same place of
-the same view share. Must not know who they are.
+Owns who follows which view, and what is read and framed once for all of them. A
+follower that has caught up is *live*: it gets the same bytes as the others. One
+whose transport is full, or that has yet to catch up, is *behind*: its own task
+serves it from what is stored. Must not know HTTP: a follower is a transport, and
+a coroutine that waits until it takes more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import islice
 
-from msgspec import Struct
-
-from hub.document import Keys, labels_reader
-from hub.engines.base import Slice
+from hub import sse
 from hub.errors import HubError
+from hub.streams.framing import Framed, Framer
 from hub.streams.views import View
-
-PIECE = 256 * 1024
-"""Bytes of frames above which a piece takes no more."""
+from hub.subscription import BACKLOG, SLICE, Transport
 
 REMEMBERED = 32
 """Pieces kept for others who come to the same place."""
 
-_UNFIT = re.compile("[\r\n\0]")  # what no event's type can hold on the wire
+logger = logging.getLogger(__name__)
 
 
-class Framed(Struct, frozen=True):
-    """Frames of what follows a number, and the number up to which was looked."""
+class Follower:
+    """One reader of a view that begins behind number `place`. `run` serves it."""
 
-    frames: bytes
-    end: int
+    def __init__(
+        self,
+        feed: Feed,
+        view: View,
+        place: int,
+        transport: Transport,
+        drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._feed = feed
+        self._view = view
+        self.place = place
+        self.transport = transport
+        self._drain = drain
+        self._left: asyncio.Future[None] | None = None  # set while live
+
+    async def run(self) -> None:
+        """Serve documents until the hub closes.
+
+        Cancel it when the reader has gone; that is safe at any time. Raises
+        `ConnectionError` if the transport is lost while it is behind, and what
+        reading raises.
+        """
+        feed, view = self._feed, self._view
+        while not feed.closing and not self.transport.is_closing():
+            await self._drain()
+            head = await view.settle()
+            if self.place < head:
+                piece = await feed.after(view, self.place, head)
+                self.place = piece.end
+                if piece.frames and not self.transport.is_closing():
+                    self.transport.write(piece.frames)
+                continue
+            group = feed.group(view, self.place)
+            self._left = asyncio.get_running_loop().create_future()
+            group.members[self] = None
+            try:
+                await self._left
+            finally:
+                self._left = None
+                group.members.pop(self, None)
+
+    @property
+    def live(self) -> bool:
+        """Whether it has caught up."""
+        return self._left is not None and not self._left.done()
+
+    def wake(self) -> None:
+        """Let `run` look again, from its own place."""
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
+
+
+class Group:
+    """The live followers of one view. All of them have seen what there is up to `place`."""
+
+    def __init__(self, feed: Feed, view: View, place: int) -> None:
+        self._feed = feed
+        self._view = view
+        self._place = place
+        self.members: dict[Follower, None] = {}
+
+    async def run(self) -> None:
+        """Serve the members as long as there are any."""
+        loop = asyncio.get_running_loop()
+        view, feed = self._view, self._feed
+        beat = loop.time() + feed.heartbeat
+        try:
+            while self.members and not feed.closing:
+                head = await view.settle()
+                if head > self._place:
+                    piece = await feed.after(view, self._place, head)
+                    await self._send(piece)
+                else:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout_at(beat):
+                            await view.wait(self._place)
+                if loop.time() >= beat:
+                    beat = loop.time() + feed.heartbeat
+                    await self._beat()
+        except HubError as error:
+            logger.warning("stream %s: its followers are served one by one: %s", view.name, error)
+        finally:
+            feed.dissolve(view, self)
+            for each in tuple(self.members):
+                each.wake()
+
+    async def _send(self, piece: Framed) -> None:
+        start, self._place = self._place, piece.end
+        members = iter(tuple(self.members))
+        while some := tuple(islice(members, SLICE)):
+            for each in some:
+                if not each.live or each.place >= piece.end:
+                    continue  # it came later, and has read further
+                full = each.transport.get_write_buffer_size() > BACKLOG
+                if full or each.place != start or each.transport.is_closing():
+                    each.wake()
+                    continue
+                each.place = piece.end
+                if piece.frames:
+                    each.transport.write(piece.frames)
+            await asyncio.sleep(0)
+
+    async def _beat(self) -> None:
+        """Send every member a comment, so that proxies keep it open."""
+        members = iter(tuple(self.members))
+        while some := tuple(islice(members, SLICE)):
+            for each in some:
+                transport = each.transport
+                idle = each.live and not transport.is_closing()
+                if idle and not transport.get_write_buffer_size():
+                    transport.write(sse.HEARTBEAT)
+            await asyncio.sleep(0)
 
 
 class Feed:
-    """The pieces that subscribers read."""
+    """All followers of views. `heartbeat` is in seconds."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._labels = labels_reader(keys)
+    def __init__(self, framer: Framer, heartbeat: float) -> None:
+        self.heartbeat = heartbeat
+        self.closing = False
+        self._framer = framer
+        self._groups: dict[str, tuple[Group, asyncio.Task[None]]] = {}
         self._pieces: OrderedDict[tuple[str, int], asyncio.Task[Framed]] = OrderedDict()
+
+    def add(
+        self,
+        view: View,
+        place: int,
+        transport: Transport,
+        drain: Callable[[], Awaitable[None]],
+    ) -> Follower:
+        """A follower that begins behind number `place`; the caller runs it."""
+        return Follower(self, view, place, transport, drain)
+
+    def close(self) -> None:
+        """End every follower; each `run` returns soon after."""
+        self.closing = True
+        for group, _ in tuple(self._groups.values()):
+            for each in tuple(group.members):
+                each.wake()
+
+    def group(self, view: View, place: int) -> Group:
+        """The group of a view, which begins at `place` if there is none yet."""
+        found = self._groups.get(view.key)
+        if found is None:
+            group = Group(self, view, place)
+            task = asyncio.get_running_loop().create_task(group.run())
+            self._groups[view.key] = found = (group, task)
+        return found[0]
+
+    def dissolve(self, view: View, group: Group) -> None:
+        """Forget a group; the next who comes makes another."""
+        found = self._groups.get(view.key)
+        if found is not None and found[0] is group:
+            del self._groups[view.key]
 
     def forget(self) -> None:
         """Drop what is remembered: a stream may be another one under its name."""
@@ -52,8 +198,8 @@ class Feed:
         """
         key = (view.key, place)
         task = self._pieces.get(key)
-        if task is None or (task.done() and not task.cancelled() and _is_short(task, head)):
-            task = asyncio.get_running_loop().create_task(self._read(view, place, head))
+        if task is None or (task.done() and _is_of_no_use(task, head)):
+            task = asyncio.get_running_loop().create_task(self._framer.read(view, place, head))
             self._pieces[key] = task
             self._pieces.move_to_end(key)
             if len(self._pieces) > REMEMBERED:
@@ -65,42 +211,10 @@ class Feed:
                 del self._pieces[key]
             raise
 
-    async def _read(self, view: View, place: int, head: int) -> Framed:
-        parts: list[bytes] = []
-        size, end = 0, place
-        reading = view.slices(place + 1, head)
-        try:
-            async for slices in reading:
-                if slices:
-                    part = self._frames(slices)
-                    parts.append(part)
-                    size += len(part)
-                    end = slices[-1].number + slices[-1].count - 1
-                if size >= PIECE:
-                    break
-            else:
-                end = head
-        finally:
-            await reading.aclose()  # type: ignore[attr-defined]
-        return Framed(b"".join(parts), end)
 
-    def _frames(self, slices: Sequence[Slice]) -> bytes:
-        parts: list[bytes] = []
-        labels = self._labels
-        for each in slices:
-            lines = each.lines.split(b"\n")
-            lines.pop()
-            for number, line in enumerate(lines, each.number):
-                kind = labels(line).type
-                if b"\r" in line:  # by hand, between its values; here it would be a line's end
-                    line = line.replace(b"\r", b" ")
-                if kind and not _UNFIT.search(kind):
-                    parts.append(b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(), line, number))
-                else:
-                    parts.append(b"data: %b\nid: %d\n\n" % (line, number))
-        return b"".join(parts)
-
-
-def _is_short(task: asyncio.Task[Framed], head: int) -> bool:
-    """Whether a piece was read when there was less, and holds nothing of what came since."""
-    return task.exception() is not None or (not task.result().frames and task.result().end < head)
+def _is_of_no_use(task: asyncio.Task[Framed], head: int) -> bool:
+    """Whether a piece could not be read, or was when there was less, and found nothing."""
+    if task.cancelled() or task.exception() is not None:
+        return True
+    piece = task.result()
+    return not piece.frames and piece.end < head

@@ -21,6 +21,7 @@ from hub.matcher import Matcher
 from hub.selector import Selector
 from hub.streams.categories import Categories
 from hub.streams.feed import Feed
+from hub.streams.framing import Framer
 from hub.streams.views import CategoryView, DerivedView, LogView, OrderView, View
 from hub.streams.waiting import Waiting
 
@@ -42,15 +43,16 @@ class StreamInfo(Struct):
 class Streams:
     """What can be done with streams."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, heartbeat: float) -> None:
         self._engine = engine
         self._waiting = Waiting(engine)
         self._categories = Categories(engine)
-        self.feed = Feed(engine.keys)
+        self.feed = Feed(Framer(engine.keys), heartbeat)
         self._defining = asyncio.Lock()  # whoever defines waits for what others define
 
     def close(self) -> None:
         """Wake all who wait: the hub closes."""
+        self.feed.close()
         self._waiting.close()
 
     async def view(self, name: str, matcher: Matcher | None = None) -> View:

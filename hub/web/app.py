@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def make_app(options: Options, engine: Engine) -> web.Application:
     """The application over an engine that is not yet open; it opens and closes it."""
     subscriptions = Subscriptions(engine, options.heartbeat)
-    all_streams = Streams(engine)
+    all_streams = Streams(engine, options.heartbeat)
     hub = Context(
         options,
         engine,
@@ -53,6 +53,7 @@ def make_app(options: Options, engine: Engine) -> web.Application:
     for method, path, door in (
         ("GET", "/{channel}", channels.get),  # first: aiohttp tries them in this order
         ("POST", "/{channel}", channels.post),
+        ("PUT", "/{channel}", channels.put),
         ("GET", "/", operations.welcome),
         ("GET", "/health", operations.health),
         ("GET", "/metrics", operations.metrics),

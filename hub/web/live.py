@@ -1,14 +1,12 @@
 """Streams as subscriptions: what is read of a stream, then what is added to it.
 
 Owns where a subscription begins, and its life. On the wire it is as for channels
-(`events`); a subscriber is served by a task of its own, from what is stored.
+(`events`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -16,7 +14,7 @@ from hub import sse
 from hub.errors import InvalidRequest
 from hub.event import START
 from hub.streams import View
-from hub.web.context import HUB, Context
+from hub.web.context import HUB
 from hub.web.events import _HEADERS, EventStream, _turn_away
 from hub.web.selection import cursor_of
 from hub.window import Window
@@ -57,11 +55,13 @@ async def subscribe(
         response.force_close()
         if resumed_from is not None:
             response.headers["Last-Event-ID"] = resumed_from
-        await response.prepare(request)
+        writer = await response.prepare(request)
         begin = sse.retry(hub.options.retry) + sse.HEARTBEAT
         await response.write(begin + sse.RESET if resumed_from == "" else begin)
         response.headers.clear()  # sent: not to be held for as long as the subscription lasts
-        await _follow(hub, response, view, place)
+        transport = request.transport
+        if writer is not None and transport is not None:
+            await hub.streams.feed.add(view, place, transport, writer.drain).run()
     return response
 
 
@@ -76,23 +76,3 @@ def _begin(window: Window, head: int, cursor: str | None) -> tuple[int, str | No
     # What is counted from the end is another place now than it was when this reader began.
     fixed = isinstance(window.start, int) and window.start > 0
     return max(int(cursor), begin) if fixed else int(cursor), str(int(cursor))
-
-
-async def _follow(hub: Context, response: web.StreamResponse, view: View, place: int) -> None:
-    loop = asyncio.get_running_loop()
-    beat = loop.time() + hub.options.heartbeat
-    while not hub.subscriptions.closing:
-        head = await view.settle()
-        if head > place:
-            piece = await hub.streams.feed.after(view, place, head)
-            place = piece.end
-            if piece.frames:
-                await response.write(piece.frames)
-                beat = loop.time() + hub.options.heartbeat
-        else:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(beat):
-                    await view.wait(place)
-        if loop.time() >= beat:  # also when much comes, of which nothing is meant
-            await response.write(sse.HEARTBEAT)
-            beat = loop.time() + hub.options.heartbeat
