@@ -118,14 +118,17 @@ class Checkpoints:
             raise Damaged(f"line 2: {error}", definition) from error
         return definition, progress
 
-    def write(self, definition: Definition, progress: Progress) -> None:
-        """Replace the file; on return it is on disk. Raises `DiskFull` or `WriteFailed`."""
+    def write(self, definition: Definition, progress: Progress, *, lasting: bool = True) -> None:
+        """Replace the file; on return it is on disk. Raises `DiskFull` or `WriteFailed`.
+
+        If it need not be `lasting`, a power cut may bring the file before it back, whole.
+        """
         content = b'[{"crc":%d,"definition":%b},\n{"crc":%d,"progress":%b}]\n' % (
             *_summed(definition),
             *_summed(progress),
         )
         path = self._path(definition.identifier)
-        _guarded(lambda: self._replace(path, content))
+        _guarded(lambda: self._replace(path, content, lasting))
 
     def remove(self, identifier: str) -> None:
         """Remove the file; on return that is on disk. Raises `WriteFailed`."""
@@ -139,7 +142,7 @@ class Checkpoints:
     def _path(self, identifier: str) -> Path:
         return self.directory / (identifier + SUFFIX)
 
-    def _replace(self, path: Path, content: bytes) -> None:
+    def _replace(self, path: Path, content: bytes, lasting: bool) -> None:
         if not self.directory.is_dir():
             self.directory.mkdir(parents=True)
             _sync(self.directory.parent)
@@ -153,7 +156,8 @@ class Checkpoints:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _sync(self.directory)
+        if lasting:
+            _sync(self.directory)
 
 
 def _sync(directory: Path) -> None:

@@ -34,7 +34,7 @@ from hub.consumers.messages import (
 )
 from hub.errors import Closing, SandboxFailed
 
-KEPT = 16
+KEPT = 32
 """Sandboxes that each worker keeps between batches; a further one takes the oldest one's place."""
 
 START_SECONDS = 20.0

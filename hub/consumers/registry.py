@@ -89,8 +89,18 @@ class Consumers:
         return iter(tuple(self._all.values()))
 
     async def start(self) -> None:
-        """Let every consumer go on from its checkpoint. A damaged one stops nobody else."""
+        """Let every consumer go on from its checkpoint. A damaged one stops nobody else.
+
+        To be called before anything is written: what a power cut took from a log is then
+        still missing.
+        """
         for identifier, definition, progress in await asyncio.to_thread(self._read_all):
+            if await self._is_ahead(definition, progress):
+                logger.warning(
+                    "consumer %s has folded events that are no longer there: it starts over",
+                    identifier,
+                )
+                progress = _beginning(definition)
             self._add(identifier, definition, progress)
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
@@ -211,7 +221,7 @@ class Consumers:
         return await asyncio.shield(task)
 
     async def _put(self, definition: Definition) -> tuple[Consumer, bool]:
-        progress = Progress(definition.start, definition.start, definition.state)
+        progress = _beginning(definition)
         identifier = definition.identifier
         async with self._files:
             self._check_room(identifier)
@@ -239,8 +249,22 @@ class Consumers:
         consumer.start()
         return consumer
 
+    async def _is_ahead(self, definition: Definition, progress: Progress) -> bool:
+        """Whether events were folded that the stream does not have (any more)."""
+        if progress.seen <= definition.start:
+            return False
+        try:
+            source = await self._open_source(definition.stream)
+            return progress.seen > await source.settle()
+        except HubError:
+            return False  # the consumer itself will say so
+
     def _read_all(self) -> list[tuple[str, Definition, Progress]]:
-        return [(each, *self._read(each)) for each in self._checkpoints.identifiers()]
+        try:
+            return [(each, *self._read(each)) for each in self._checkpoints.identifiers()]
+        except OSError as error:
+            logger.error("the consumers cannot be read, and none of them runs: %s", error)
+            return []
 
     def _read(self, identifier: str) -> tuple[Definition, Progress]:
         try:
@@ -250,7 +274,7 @@ class Consumers:
             definition = damage.definition
             if definition is not None:
                 logger.warning("consumer %s starts over from its definition", identifier)
-                return definition, Progress(definition.start, definition.start, definition.state)
+                return definition, _beginning(definition)
             lost = Definition(identifier, "", 0, "", EMPTY)
             return lost, Progress(0, 0, EMPTY, f"its file is damaged: {damage}; put it again")
 
@@ -262,17 +286,19 @@ class Consumers:
             busy = sum(each.folded != folded.get(each) for each in self)
             self._pool.rest = busy * SHARE_SECONDS
             folded = {each: each.folded for each in self}
-            for each in self:
-                if _is_due(each):
+            for each in filter(_is_due, self):
+                try:
                     async with self._files:
                         await self._save(each)
+                except Exception:  # one that fails must not end it for all
+                    logger.exception("consumer %s: no checkpoint", each.definition.identifier)
 
     async def _save(self, consumer: Consumer) -> None:
         definition, progress, folded = consumer.definition, consumer.progress, consumer.folded
         if consumer.removed:
             return
         try:
-            await asyncio.to_thread(self._checkpoints.write, definition, progress)
+            await asyncio.to_thread(self._checkpoints.write, definition, progress, lasting=False)
         except HubError as error:
             logger.error("consumer %s: %s", definition.identifier, error)
             return  # the next look tries again
@@ -288,6 +314,10 @@ def check_identifier(identifier: str) -> str:
             "1 to 100 letters, digits, '_' or '-' can"
         )
     return identifier
+
+
+def _beginning(definition: Definition) -> Progress:
+    return Progress(definition.start, definition.start, definition.state)
 
 
 def _is_dirty(consumer: Consumer) -> bool:

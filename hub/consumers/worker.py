@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 
 from hub.consumers.messages import Fault, Gone, Inbox, Limits, Reply, Task, Why, receive, send
 from hub.consumers.sandbox import Failed, Sandbox
 
-NICENESS = 10
+NICENESS = 5
 """Posting goes first when there are not enough processors."""
 
 OVERTIME = 1.25
@@ -46,6 +47,7 @@ def confine() -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # the hub says when it is enough
     os.nice(NICENESS)
+    Path("/proc/self/oom_score_adj").write_text("1000")  # rather this process than the hub
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     opened = max(int(each) for each in os.listdir("/proc/self/fd")) + 1

@@ -135,6 +135,9 @@ def test_it_is_synced_before_it_takes_its_place_and_the_directory_after(
     checkpoints.remove("one")
     written = ["sync one.tmp", "replace one.tmp one.json", "sync consumers"]
     assert calls == ["sync .hub", *written, "unlink one.json", "sync consumers"]
+    del calls[:]
+    checkpoints.write(DEFINITION, PROGRESS, lasting=False)
+    assert calls == written[:2]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -348,17 +349,20 @@ async def test_a_checkpoint_that_fails_is_written_later(
     consumer, _ = await consumers.put("one", "stream-1", COUNT)
     write, left = Checkpoints.write, [3]
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: Any, **named: Any) -> None:
         left[0] -= 1
+        if left[0] == 2:
+            raise RuntimeError("a mistake")
         if left[0] >= 0:
             raise WriteFailed("the disk refuses")
-        write(*arguments)  # type: ignore[arg-type]
+        write(*arguments, **named)
 
     monkeypatch.setattr(Checkpoints, "write", fail)
     streams["stream-1"].add({"n": 1})
     assert await reached(consumer, 1) == {"n": 1}
     await eventually(lambda: Checkpoints(directory).read("one")[1].position == 1)
-    assert caplog.text.count("consumer one: the disk refuses") == 3
+    assert caplog.text.count("consumer one: the disk refuses") == 2
+    assert caplog.text.count("RuntimeError: a mistake") == 1
 
 
 async def test_a_damaged_checkpoint_starts_over_from_the_definition(
@@ -374,6 +378,42 @@ async def test_a_damaged_checkpoint_starts_over_from_the_definition(
     again = await open_consumers()
     assert "the file of consumer one is damaged: line 2" in caplog.text
     assert await reached(again.find("one"), 10) == {"n": 12}
+
+
+async def test_events_that_a_power_cut_took_are_not_counted(
+    open_consumers: Open, streams: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumers = await open_consumers()
+    view = streams["stream-1"]
+    view.add(*payloads(range(10)))
+    for identifier, start in (("one", 2), ("later", 30)):
+        await consumers.put(identifier, "stream-1", COUNT, start=start)
+    await reached(consumers.find("one"), 10)
+    await consumers.close()
+    del view.documents[7:], view.numbers[7:]
+    view.looked_at = 7
+    again = await open_consumers()
+    assert "consumer one has folded events that are no longer there" in caplog.text
+    assert "consumer later" not in caplog.text
+    view.add(*payloads(range(5)))
+    assert await reached(again.find("one"), 12) == {"n": 10}
+    assert again.find("later").progress.position == 30
+
+
+async def test_a_directory_that_cannot_be_read_stops_no_hub(
+    open_consumers: Open,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    await asyncio.to_thread(directory.mkdir, parents=True)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    consumers = await open_consumers()
+    assert len(consumers) == 0
+    assert "the consumers cannot be read, and none of them runs" in caplog.text
 
 
 async def test_a_lost_definition_is_listed_and_stops_nobody_else(

@@ -134,6 +134,7 @@ def test_it_has_given_up_what_it_does_not_need(worker: Running) -> None:
     assert os.getpriority(os.PRIO_PROCESS, pid) == min(
         19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
     )
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "1000\n"
     assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
     assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
     assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] < 64
