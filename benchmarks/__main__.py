@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import commits, live, machine, posting, reads, size, transfer
+from benchmarks import commits, conditions, consuming, live, machine, posting, reads, size, transfer
 from benchmarks.machine import Cores
 from benchmarks.report import Figure, table
 from benchmarks.run import Run, say
@@ -27,6 +27,8 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Figure]]] = {
     "memory": size.memory,
     "long": size.long_channel,
     "commit": commits.commits,
+    "condition": conditions.flat,
+    "consumer": consuming.catch_up,
     "stream-read": reads.small,
     "stream-read-large": reads.large,
 }

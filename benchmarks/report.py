@@ -55,7 +55,7 @@ def compared(
     unit: str,
     hub: Sequence[float],
     peer: Sequence[float],
-    goal: Goal,
+    goal: Goal | None,
     *notes: str,
 ) -> Figure:
     """A figure from interleaved rounds: medians, and the median of the rounds' ratios."""

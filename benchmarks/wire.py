@@ -28,7 +28,7 @@ def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
     """A request as bytes; `_` in a header's name stands for `-`."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    if method == "POST":
+    if body or method == "POST":
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -46,12 +46,14 @@ def answer_size(start: bytes) -> int | None:
     if head < 0:
         return None
     length = _LENGTH.search(start, 0, head + 2)
+    if length is None and start.startswith(b"HTTP/1.1 204 "):
+        return head + 4
     if length is None:
         raise BadAnswer(f"no Content-Length in {start[:head]!r}")
     return head + 4 + int(length[1])
 
 
-def check_success(answer: bytes) -> None:
+def check_success(answer: bytes | bytearray) -> None:
     """Raise `BadAnswer` unless the status is one of 200 to 299."""
     if not answer.startswith(b"HTTP/1.1 2"):
         raise BadAnswer(f"not a success: {answer[:300]!r}")
@@ -124,14 +126,36 @@ class Connection:
     ) -> None:
         self._socket.close()
 
-    def exchange(self, message: bytes) -> bytes:
-        """Send a request, return its whole answer. Raises `BadAnswer` unless it is a success."""
+    def exchange(self, message: bytes, *, refused: bool = False) -> bytes:
+        """Send a request, return its whole answer.
+
+        Raises `BadAnswer` unless it is a success, or a conflict if it is to be `refused`.
+        """
         self._socket.sendall(message)
         answer = self._receive()
         while (size := answer_size(answer)) is None or len(answer) < size:
             answer += self._receive()
-        check_success(answer)
+        if not refused:
+            check_success(answer)
+        elif not answer.startswith(b"HTTP/1.1 409 "):
+            raise BadAnswer(f"no conflict: {answer[:300]!r}")
         return answer
+
+    def read(self, message: bytes, lines: int) -> bytes:
+        """Send a request, read its answer, which has so many lines; return its head."""
+        self._socket.sendall(message)
+        head = bytearray(self._receive())
+        while (end := head.find(b"\r\n\r\n")) < 0:
+            head += self._receive()
+        check_success(head)
+        body = Body(bytes(head[: end + 2]))
+        body.take(head, end + 4, len(head))
+        while not body.whole:
+            piece = bytearray(self._receive())
+            body.take(piece, 0, len(piece))
+        if body.lines != lines:
+            raise BadAnswer(f"{body.lines} lines came, not {lines}")
+        return bytes(head[: end + 2])
 
     def send_until(self, message: bytes, wanted: bytes) -> None:
         """Send a request, return as soon as `wanted` has come."""
