@@ -24,7 +24,8 @@ from typing import Protocol
 from hub import sse
 from hub.engines.base import Committed, Engine
 from hub.errors import HubError
-from hub.formats import split_rows
+from hub.formats import TSV, Row
+from hub.lines import lines_of_format
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,9 @@ class Subscriptions:
         groups = self._live.get(commit.log.name)
         if not groups:
             return
-        rows = None if commit.lines is None else split_rows(commit.lines)
+        rows = None
+        if commit.lines is not None and len(self._sending) < GROUPS_HELD:
+            rows = self._rows(commit.log.format, commit.lines)
         for only, members in groups.items():
             # With many groups on their way, reading the file costs less than holding them.
             held = len(self._sending) < GROUPS_HELD
@@ -265,7 +268,12 @@ class Subscriptions:
         self, name: str, only: bytes | None, place: int, end: int
     ) -> tuple[bytes, int]:
         lines = await self._engine.read(name, place, end)
-        return sse.frames(split_rows(lines), only), place + len(lines)
+        log = self._engine.find(name)
+        rows = self._rows(TSV if log is None else log.format, lines)
+        return sse.frames(rows, only), place + len(lines)
+
+    def _rows(self, form: str, lines: bytes) -> list[Row]:
+        return lines_of_format(form, self._engine.keys).rows(lines)
 
     def _unlive(self, subscription: Subscription) -> None:
         groups = self._live.get(subscription.name)

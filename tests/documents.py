@@ -34,7 +34,7 @@ def commit(stream: str, version: int, *payloads: bytes, metadata: bytes = b"") -
     return lines_of(draft, stream, version, ids, 1_800_000_000_000 + version)
 
 
-def line(stream: str, identity: str, payload: Any = None, **metadata: Any) -> bytes:
+def written(stream: str, identity: str, payload: Any = None, **metadata: Any) -> bytes:
     """A document as somebody may write it by hand."""
     fields = {"id": identity, **metadata}
     document = {"stream": stream, "payload": payload or {}, "metadata": fields}

@@ -13,17 +13,17 @@ from hub.errors import InvalidEvent, LogDamaged
 from hub.formats import NDJSON, TSV
 from hub.lines import check_documents, lines_of_format
 from tests import examples
-from tests.documents import commit, line, payloads, spellings
+from tests.documents import commit, payloads, spellings, written
 
 DOCUMENTS = lines_of_format(NDJSON)
 ROWS = lines_of_format(TSV)
 
 TSV_LINES = [b"1\ta\tx\ty\n", "ä\t\t\n".encode(), b"1\tb\t1\ta\n", b"11\ta\t\n"]
 DOCUMENT_LINES = [
-    line("abcd", "1", {"type": "a", "data": "x"}),
-    line("abcd", "ä", {"n": [1, 2]}),
-    line("abcd", "1", {"type": "b", "data": '"id":"11"'}),
-    line("abcd", "11", {"type": "a", "of": {"metadata": {"id": "ä"}}}),
+    written("abcd", "1", {"type": "a", "data": "x"}),
+    written("abcd", "ä", {"n": [1, 2]}),
+    written("abcd", "1", {"type": "b", "data": '"id":"11"'}),
+    written("abcd", "11", {"type": "a", "of": {"metadata": {"id": "ä"}}}),
 ]
 
 
@@ -106,7 +106,7 @@ def test_an_id_with_escapes_that_it_does_not_need() -> None:
     for chunk, place in {
         escaped + plain: len(escaped),
         plain + escaped: len(plain),
-        plain + escaped + line("abcd", "x", {"a": "ab"}): len(plain),
+        plain + escaped + written("abcd", "x", {"a": "ab"}): len(plain),
         escaped: 0,
     }.items():
         assert DOCUMENTS.find(chunk, b"ab") == place
@@ -181,7 +181,7 @@ def test_a_commit_is_sound() -> None:
 )
 @pytest.mark.parametrize("before", [0, 1, 3])
 def test_what_is_no_document_of_the_stream_is_named(bad: bytes, reason: str, before: int) -> None:
-    good = line("abcd", "ä", {"a": "ä"})
+    good = written("abcd", "ä", {"a": "ä"})
     with pytest.raises(InvalidEvent, match=reason) as caught:
         check_documents(good * before + bad + b"\n" + good, "abcd")
     assert caught.value.line == before + 1

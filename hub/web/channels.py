@@ -1,4 +1,4 @@
-"""The door of channels: `POST /{channel}` writes, `GET /{channel}` reads or subscribes."""
+"""The door of channels: `POST /{channel}` writes, `GET` reads or subscribes, `PUT` makes one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hub.batch import BatchReader, NdjsonReader, TsvReader
 from hub.engines.base import Receipt
 from hub.errors import InvalidRequest
 from hub.event import Limits, check_channel_name, check_id, check_size, check_type
-from hub.formats import Batch, data_column
+from hub.formats import NDJSON, TSV, Batch, data_column
 from hub.web import bodies, events, history
 from hub.web.context import HUB, Context
 from hub.web.created import created
@@ -86,6 +86,19 @@ def get(request: web.Request) -> Awaitable[web.StreamResponse]:
     if request.method == "GET" and sse.CONTENT_TYPE in request.headers.get("Accept", ""):
         return events.subscribe(request, name)
     return history.read(request, name)
+
+
+async def put(request: web.Request) -> web.StreamResponse:
+    """Make an empty channel, of the format that it is to have for life."""
+    hub = request.app[HUB]
+    name = check_channel_name(request.match_info["channel"])
+    form = request.query.get("format", TSV)
+    if form not in (TSV, NDJSON):
+        raise InvalidRequest(f"'format' must be {TSV!r} or {NDJSON!r}, not {form!r}")
+    await hub.engine.look(name)  # somebody may have made its file by hand
+    new = await hub.engine.make(name, form)
+    body = msgspec.json.encode({"channel": name, "format": form}) + b"\n"
+    return web.Response(status=201 if new else 200, body=body, content_type="application/json")
 
 
 async def _post_batch(

@@ -76,7 +76,7 @@ async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, st
         wanted = Selection(tail=tail, event=request.query.get("event"))
         return (await hub.engine.window(name, wanted, end)).start, None
     if cursor is None:
-        return end, log.last_id
+        return end, log.last_id or None  # an empty log has none
     place = await hub.engine.resume(name, cursor, end)
     return (0, "") if place is None else (place, cursor)
 

@@ -1,7 +1,7 @@
 """The door of history: a log, or a part of it, as a file.
 
-Plain TSV goes from the kernel to the socket. What is filtered, converted or
-compressed is streamed in pieces.
+A log in its own format goes from the kernel to the socket. What is filtered,
+converted or compressed is streamed in pieces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from hub.document import documents
 from hub.engines.base import LogState, Selection, Window
 from hub.errors import UnknownId
 from hub.event import START, fits_header, time_of
-from hub.formats import CONTENT_TYPES, NDJSON, TSV, split_rows
+from hub.formats import CONTENT_TYPES, NDJSON, TSV
+from hub.lines import lines_of_format
 from hub.web.context import HUB, Context
 from hub.web.selection import selection_of
 from hub.web.sendfile import send_file
@@ -53,7 +54,7 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
         if wanted != Selection():
             window = await hub.engine.window(name, wanted, end)
     size = window.end - window.start
-    as_it_is = log is None or (form == TSV and wanted.event is None)
+    as_it_is = log is None or (form == log.format and wanted.event is None)
     part = _range_of(request, tag, size) if as_it_is else None
     packed = (
         part is None
@@ -190,19 +191,23 @@ async def _pieces(
     hub: Context, log: LogState, window: Window, form: str, only: str | None
 ) -> AsyncIterator[bytes]:
     event = None if only is None else only.encode()
-    place = window.start
+    keys = hub.engine.keys
+    stored = lines_of_format(log.format, keys)
     revision = 0
-    if form == NDJSON:
-        revision = 1 + await hub.engine.count(log.name, 0, place)
+    if form == NDJSON and log.format == TSV:
+        revision = 1 + await hub.engine.count(log.name, 0, window.start)
+    place = window.start
     while place < window.end:
         lines = await hub.engine.read(log.name, place, window.end)
         place += len(lines)
-        if form == NDJSON or event is not None:
-            rows = split_rows(lines)
-            if form == NDJSON:
-                lines = documents(rows, log.name, revision, event)
-                revision += len(rows)
-            else:
-                lines = b"".join([b"\t".join(row) + b"\n" for row in rows if row[1] == event])
+        if form == log.format:
+            lines = lines if event is None else stored.of_type(lines, event)
+        elif form == NDJSON:
+            rows = stored.rows(lines)
+            lines = documents(rows, log.name, revision, event, keys=keys)
+            revision += len(rows)
+        else:
+            rows = stored.rows(lines if event is None else stored.of_type(lines, event))
+            lines = b"".join([b"%b\t%b\t%b\n" % (*row,) for row in rows])
         if lines:
             yield lines

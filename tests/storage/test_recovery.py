@@ -17,8 +17,7 @@ from hub.formats import NDJSON
 from hub.storage import recovery
 from hub.storage.logfile import Disk
 from hub.storage.recovery import Scan, scan
-from tests.documents import BASE, commit
-from tests.documents import line as written
+from tests.documents import BASE, commit, written
 from tests.storage.disks import FaultyDisk
 
 LINES = [f"{id_at(BASE + n)}\ttype{n}\t{'data ' * n}ä\n".encode() for n in range(9)]

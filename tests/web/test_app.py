@@ -16,12 +16,12 @@ from hub.web.context import HUB
 from tests.conftest import Client
 from tests.web.wire import PATIENCE, error_of, exchange, post, refused, rows
 
-CHANNEL_METHODS = {"GET", "HEAD", "OPTIONS", "POST"}
+CHANNEL_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/a-channel", CHANNEL_METHODS), ("/", CHANNEL_METHODS - {"POST"})],
+    [("/a-channel", CHANNEL_METHODS), ("/", CHANNEL_METHODS - {"POST", "PUT"})],
 )
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "POST"])
 async def test_a_method_that_is_not_allowed(

@@ -128,8 +128,9 @@ async def test_data_that_cannot_be_kept(
              "..%2F..%2Fetc", "a%2Fbcd", "%00abc", "abcd%0A", "query", "consumers"],
 )  # fmt: skip
 async def test_names_are_refused_with_the_rule(hub: Client, events: Path, name: str) -> None:
-    for answer in (await hub.get(f"/{name}"), await hub.post(f"/{name}", data=b"data")):
-        await refused(answer, 400, "invalid_name", "letters")
+    await refused(await hub.post(f"/{name}", data=b"data"), 400, "invalid_name", "letters")
+    if name not in ("streams", "query", "consumers"):  # these have doors of their own
+        await refused(await hub.get(f"/{name}"), 400, "invalid_name", "letters")
     assert os.listdir(events) == [".hub"]
 
 
@@ -278,3 +279,69 @@ async def test_what_is_remembered_of_targets_is_bounded(hub: Client) -> None:
     await post(hub, f"/a-channel?event=long&padding={'x' * 2000}")
     await post(hub, "/a-channel?id=7&event=unique")
     assert _known_target.cache_info().currsize == before + 1
+
+
+# Making
+
+
+async def test_a_channel_is_made_for_a_format(hub: Client, events: Path) -> None:
+    for form, query in {"tsv": "", "ndjson": "?format=ndjson"}.items():
+        name = f"made-{form}"
+        for status in (201, 200):
+            async with hub.put(f"/{name}{query}") as answer:
+                assert (answer.status, answer.content_type) == (status, "application/json")
+                assert await answer.json() == {"channel": name, "format": form}
+        assert (events / f"{name}.{form}").read_bytes() == b""
+        async with hub.get(f"/{name}") as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+            assert answer.headers["Last-Event-ID"] == "start"
+        identity = await post(hub, f"/{name}?event=t", "data")
+        assert (await hub.put(f"/{name}?format={form}")).status == 200
+        async with hub.get(f"/{name}") as answer:
+            data = {"tsv": "data", "ndjson": '{"type":"t","data":"data"}'}[form]
+            assert await answer.text() == f"{identity}\tt\t{data}\n"
+    assert sorted(os.listdir(events)) == [".hub", "made-ndjson.ndjson", "made-tsv.tsv"]
+
+
+async def test_a_channel_keeps_its_format_for_life(start_hub: StartHub) -> None:
+    hub = await start_hub()
+    await hub.put("/a-channel?format=ndjson")
+    await post(hub, "/b-channel")
+    for _ in range(2):
+        for name, other, has in (("a", "tsv", "ndjson"), ("b", "ndjson", "tsv")):
+            async with hub.put(f"/{name}-channel?format={other}") as answer:
+                assert answer.status == 409
+                error = await answer.json()
+            assert error.pop("error") == (
+                f"log '{name}-channel' has the format {has}, for life: it cannot become {other}"
+            )
+            assert error == {"code": "format_conflict", "expected": other, "actual": has}
+        await hub.close()
+        hub = await start_hub()
+    async with hub.put("/a-channel") as answer:  # what is not said is TSV
+        assert answer.status == 409
+
+
+@pytest.mark.parametrize("query", ["format=", "format=csv", "format=NDJSON", "format=%FF"])
+async def test_what_is_no_format(hub: Client, events: Path, query: str) -> None:
+    await refused(await hub.put(f"/a-channel?{query}"), 400, "invalid_request", "'ndjson'")
+    assert os.listdir(events) == [".hub"]
+
+
+async def test_only_channels_are_made(hub: Client, events: Path) -> None:
+    for name in ("abc", "_all", "a%20bcd", "streams", "a%2Fbcd"):
+        await refused(await hub.put(f"/{name}?format=ndjson"), 400, "invalid_name")
+    assert os.listdir(events) == [".hub"]
+
+
+async def test_a_file_that_somebody_made_keeps_its_format(hub: Client, events: Path) -> None:
+    (events / "a-channel.tsv").write_bytes(b"1\t\tby hand\n")
+    assert (await hub.put("/a-channel?format=ndjson")).status == 409
+    assert (await hub.put("/a-channel")).status == 200
+
+
+async def test_many_make_the_same_channel(hub: Client) -> None:
+    for _ in range(5):
+        answers = await asyncio.gather(*(hub.put("/a-channel?format=ndjson") for _ in range(20)))
+        assert {answer.status for answer in answers} <= {200, 201}
+        assert [answer.status for answer in answers].count(201) <= 1

@@ -87,6 +87,24 @@ async def test_a_channel_that_was_never_written(hub: Client, events: Path) -> No
             assert await stream.take(1) == [Message("message", "data", identity)]
 
 
+@pytest.mark.parametrize("form", ["tsv", "ndjson"])
+async def test_a_channel_that_is_empty(hub: Client, form: str) -> None:
+    assert (await hub.put(f"/a-channel?format={form}")).status == 201
+    async with (
+        subscribe(hub, "/a-channel") as live,
+        subscribe(hub, "/a-channel?tail=1") as tail,
+        subscribe(hub, "/a-channel?since=start") as all_,
+        subscribe(hub, "/a-channel?since=2026-11-20") as since,
+        subscribe(hub, "/a-channel?since=unknown") as unknown,
+    ):
+        assert "Last-Event-ID" not in live.headers
+        assert [each.event for each in await unknown.take(1)] == ["hub-reset"]
+        identity = await post(hub, "/a-channel?event=t", "{}")
+        data = "{}" if form == "tsv" else '{"type":"t"}'
+        for stream in (live, tail, all_, since, unknown):
+            assert await stream.take(1) == [Message("t", data, identity)]
+
+
 SPELLINGS = ["lastEventID", "last_event_id", "lastEventId", "since"]
 
 
