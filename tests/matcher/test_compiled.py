@@ -36,6 +36,24 @@ def test_it_is_as_written(spec: Any, some: list[tuple[str, Any, Any]]) -> None:
         assert matcher.matches_document(spaced) == expected
 
 
+@pytest.mark.parametrize("fields", ["stream", "payload", "metadata", "stream payload metadata"])
+def test_every_part_that_is_given_must_hold_and_no_other(fields: str) -> None:
+    right: dict[str, Any] = {"stream": "s", "payload": {"a": 1}, "metadata": {"b": 2}}
+    wrong = {"stream": "t", "payload": {"a": 2}, "metadata": {"b": 1}}
+    matcher = compile_matcher({field: right[field] for field in fields.split()})
+    assert matcher.matches("s", {"a": 1}, {"b": 2})
+    for field in right:
+        event = {**right, field: wrong[field]}
+        expected = field not in fields.split()
+        assert matcher.matches(event["stream"], event["payload"], event["metadata"]) == expected
+        line = msgspec.json.encode(event)
+        assert matcher.matches_document(line) == expected
+        slow = line.replace(b'{"b":', b'{"x":"\\ud800","b":').replace(
+            b'{"a":', b'{"\\ud800":1,"a":'
+        )
+        assert matcher.matches_document(slow) == expected
+
+
 @given(naive.matchers, st.lists(events, max_size=5))
 def test_the_text_is_the_matcher(spec: Any, some: list[tuple[str, Any, Any]]) -> None:
     matcher = compile_matcher(spec)
@@ -91,6 +109,7 @@ def test_streams(spec: object, name: str | None, streams: set[str] | None) -> No
     matcher = compile_matcher(spec)
     assert matcher.stream_name == name
     assert matcher.streams == streams
+    assert streams is None or isinstance(matcher.streams, frozenset)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +149,7 @@ def test_streams(spec: object, name: str | None, streams: set[str] | None) -> No
 def test_types(payload: object, types: set[str] | None) -> None:
     matcher = compile_matcher({} if payload is None else {"payload": payload})
     assert matcher.types("t") == types
+    assert types is None or isinstance(matcher.types("t"), frozenset)
     assert matcher.types("other") is None
 
 
@@ -235,6 +255,12 @@ def test_text_that_is_no_matcher_is_refused(text: str | bytes, message: str) -> 
         with pytest.raises(InvalidRequest, match=message) as caught:
             parse_matcher(text)
         str(caught.value).encode()
+
+
+def test_text_has_its_limit() -> None:
+    assert parse_matcher("{}".ljust(MATCHER_BYTES)).text == "{}"
+    with pytest.raises(InvalidRequest, match=f"more than {MATCHER_BYTES} bytes"):
+        parse_matcher("{}".ljust(MATCHER_BYTES + 1))
 
 
 def test_text_and_bytes_are_one() -> None:
