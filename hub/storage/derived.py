@@ -1,22 +1,40 @@
 """Derived streams: every event that a matcher matches, in global order, with revisions.
 
 Owns how far each has been followed. It is followed when somebody asks for it,
-through the index, so that one that nobody reads costs nothing. All blocks and
-belongs on the index's thread.
+through the index, so that one that nobody reads costs nothing; and in pieces,
+so that nobody waits long for the index's thread, where all this belongs.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from hub.matcher import Matcher
-from hub.storage.index import Derived, Index
+from hub.storage.index import Index
 from hub.storage.order import OrderCursor, Slice, Sources
 from hub.storage.plan import Scope
 
-MEMBERS = 10_000
-"""Members written to the index in one transaction, at least."""
+PIECE_SECONDS = 0.03
+"""About how long one piece may take."""
+
+LEAST_PIECE = 1000
+MOST_PIECE = 1_000_000
+"""Positions that one piece goes over."""
+
+
+class Derived(Struct):
+    """A derived stream as far as the index has followed it."""
+
+    number: int
+    name: str
+    matcher: str
+    version: int  # events in it
+    looked: int  # position up to which events were looked at
 
 
 class DerivedStreams:
@@ -25,47 +43,72 @@ class DerivedStreams:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._rows: dict[str, Derived] = {}
+        self._pieces: dict[str, int] = {}
 
-    def load(self, defined: dict[str, Matcher]) -> None:
-        """Take over what the index knows of the streams that are defined, and drop the rest."""
-        for row in self._index.derived():
+    def load(self, defined: Mapping[str, Matcher]) -> None:
+        """Take over what the index knows of the streams that are defined, and drop the rest.
+
+        Raises `sqlite3.Error`.
+        """
+        self._rows.clear()
+        for found in self._index.db.execute("SELECT * FROM derived").fetchall():
+            row = Derived(*found)
             matcher = defined.get(row.name)
             if matcher is not None and matcher.text == row.matcher:
                 self._rows[row.name] = row
             else:
-                self._index.remove_derived(row.number)
+                self._drop(row)
 
     def follow(self, name: str, matcher: Matcher, head: int, sources: Sources) -> Derived:
-        """Take in what came up to position `head`; returns what is known then.
+        """Take in the next piece of what came up to position `head`; returns what is known then.
 
         Raises `OSError` and `sqlite3.Error`.
         """
         row = self._rows.get(name)
+        if row is not None and row.matcher != matcher.text:
+            self.remove(name)
+            row = None
         if row is None:
             number = max([each.number for each in self._rows.values()], default=0) + 1
-            row = self._rows[name] = Derived(number, name, matcher.text, 0, 0)
+            row = Derived(number, name, matcher.text, 0, 0)
         if row.looked >= head:
             return row
-        cursor = OrderCursor(Scope(matcher=matcher), row.looked + 1, head)
+        began = time.monotonic()
+        piece = self._pieces.get(name, LEAST_PIECE)
+        end = min(head, row.looked + piece)
+        cursor = OrderCursor(Scope(matcher=matcher), row.looked + 1, end)
         found: list[int] = []
         while (slices := cursor.read(self._index.db, sources)) is not None:
             found += positions_of(slices)
-            if len(found) >= MEMBERS:
-                row = self._extend(row, found, found[-1])
-                found = []
-        return self._extend(row, found, head)
+        row = self._rows[name] = self._extend(row, found, end)
+        slow = time.monotonic() - began > PIECE_SECONDS
+        self._pieces[name] = max(LEAST_PIECE, piece // 2) if slow else min(MOST_PIECE, piece * 2)
+        return row
 
     def _extend(self, row: Derived, found: list[int], looked: int) -> Derived:
-        row = Derived(row.number, row.name, row.matcher, row.version + len(found), looked)
-        self._index.extend_derived(row, found)
-        self._rows[row.name] = row
+        """Write the row of a stream, and the positions of its newest events."""
+        version = row.version + len(found)
+        row = Derived(row.number, row.name, row.matcher, version, looked)
+        with self._index.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO derived VALUES (?,?,?,?,?)", astuple(row))
+            first = version - len(found) + 1
+            db.executemany(
+                "INSERT INTO members VALUES (?,?,?)",
+                [(row.number, at, position) for at, position in enumerate(found, first)],
+            )
         return row
 
     def remove(self, name: str) -> None:
         """Forget a derived stream. Raises `sqlite3.Error`."""
+        self._pieces.pop(name, None)
         row = self._rows.pop(name, None)
         if row:
-            self._index.remove_derived(row.number)
+            self._drop(row)
+
+    def _drop(self, row: Derived) -> None:
+        with self._index.transaction() as db:
+            db.execute("DELETE FROM members WHERE derived = ?", (row.number,))
+            db.execute("DELETE FROM derived WHERE number = ?", (row.number,))
 
 
 def members(db: sqlite3.Connection, number: int, low: int, high: int) -> list[int]:

@@ -3,8 +3,9 @@
 Owns `events/.hub/index.sqlite`: the logs, the one global order over them, and
 where which types, tags and derived streams are. It is never the truth: a log's
 row counts only while its file has the same length and modification time, and
-without any row the logs are read again. Must not know how logs are read or
-written.
+without any row the logs are read again. Only the order *between* logs stands
+nowhere else: therefore a file that merely cannot be used just now stays as it
+is. Must not know how logs are read or written.
 
 The global order is kept as *runs*: events of one log that follow each other in
 the log and in the order. `postings` tell in which runs a term may be found: a
@@ -14,10 +15,11 @@ superset, since terms are kept as hashes and runs hold several events.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +27,7 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import astuple
 
-_VERSION = 3
+_VERSION = 4
 _SCHEMA = """
 CREATE TABLE logs (
     number INTEGER PRIMARY KEY,
@@ -56,6 +58,10 @@ CREATE TABLE postings (
     position INTEGER NOT NULL,    -- of the run
     PRIMARY KEY (term, position)
 ) WITHOUT ROWID;
+CREATE TABLE given (
+    position INTEGER NOT NULL     -- the highest of events that are gone: never to be given again
+);
+INSERT INTO given VALUES (0);
 CREATE TABLE derived (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -74,10 +80,19 @@ CREATE TABLE members (
 CHECKED_BYTES = 16 * 1024 * 1024
 """Bytes up to which an index is checked whole when it is opened: that reads all of it."""
 
+LONG_BYTES = 8 * 1024 * 1024
+"""Of the write-ahead log, from which on it is brought into the index."""
+
+_BUSY_MILLISECONDS = 5000  # for a person who looks into it with other programs
+
+# What SQLite says of a file that is no index, or no longer: all else may pass.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+
 _PUT_LOG = "INSERT OR REPLACE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT_RUN = "INSERT INTO runs VALUES (?,?,?,?,?,?,?)"
 _GROW_RUN = "UPDATE runs SET count = ?, size = ?, checksum = ? WHERE position = ?"
 _PUT_POSTING = "INSERT OR IGNORE INTO postings VALUES (?,?)"
+_GIVE = "UPDATE given SET position = max(position, ?)"
 
 logger = logging.getLogger(__name__)
 
@@ -113,16 +128,6 @@ class Run(Struct, gc=False):
         return self.position + self.count - 1
 
 
-class Derived(Struct):
-    """A derived stream as far as the index has followed it."""
-
-    number: int
-    name: str
-    matcher: str
-    version: int
-    looked: int
-
-
 class Additions(Struct):
     """What one transaction adds to the global order."""
 
@@ -130,6 +135,7 @@ class Additions(Struct):
     grown: Run | None  # the last run that is known already, with more events
     runs: list[Run]  # new ones
     postings: list[tuple[int, int]]
+    given: int = 0  # the last position that was given to an event that is gone
 
 
 class Index:
@@ -141,30 +147,34 @@ class Index:
         self._syncs: bool | None = None  # whether a commit is synced, as far as it was said
 
     def open(self) -> list[Entry]:
-        """Open the index and return its rows; a damaged or foreign one is made anew."""
+        """Open the index and return its rows; a damaged or foreign one is made anew.
+
+        Raises `sqlite3.Error` or `OSError` if it cannot be used just now.
+        """
         try:
             return self._load()
         except Exception as error:  # a damaged one fails in any way
+            self.close()
+            if not is_damage(error):
+                raise
             logger.warning("index %s is rebuilt from the logs: %s", self._path, error)
         try:
-            self._remove()
+            for each in self._path.parent.glob(self._path.name + "*"):
+                each.unlink()
             return self._load()
-        except (sqlite3.Error, OSError) as error:
-            logger.error("no index, so the next start reads every log: %s", error)
+        except BaseException:
             self.close()
-            return []
-
-    def _remove(self) -> None:
-        self.close()
-        for each in self._path.parent.glob(self._path.name + "*"):
-            each.unlink()
+            raise
 
     def _load(self) -> list[Entry]:
+        if self._condemned.exists():
+            raise sqlite3.DatabaseError("damage was found in it")
         self._syncs = None
         self._db = db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         # It may lose its last rows in a power cut: they are read from the logs again.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # it syncs: not in the midst of a commit
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
@@ -174,34 +184,42 @@ class Index:
             (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
                 raise sqlite3.DatabaseError(state)
-        with closing(db.execute("SELECT * FROM logs")) as rows:
-            return [_checked(*row) for row in rows]
+        self.head()
+        return [_checked(*row) for row in db.execute("SELECT * FROM logs").fetchall()]
 
-    def save(self, entries: Iterable[Entry], gone: Iterable[int] = ()) -> None:
-        """Write rows of logs, and drop all that is known of those that are gone.
+    @property
+    def _condemned(self) -> Path:
+        return self._path.with_name(self._path.name + "-damaged")
+
+    def condemn(self) -> None:
+        """Have the index made anew at the next opening: this one is damaged."""
+        with suppress(OSError):
+            self._condemned.touch()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an index."""
+        return self._db is not None
+
+    def save(self, entries: Iterable[Entry]) -> None:
+        """Write rows of logs.
 
         What goes wrong is told to the log: then the next start reads more.
         """
         if self._db is None:
             return
-        rows = [_row(entry) for entry in entries]
         try:
             with self.transaction() as db:
-                for number in gone:
-                    db.execute("DELETE FROM logs WHERE number = ?", (number,))
-                    db.execute("DELETE FROM runs WHERE log = ?", (number,))
-                db.executemany(_PUT_LOG, rows)
+                db.executemany(_PUT_LOG, map(_row, entries))
         except sqlite3.Error as error:
             logger.error("index %s could not be saved; no log is affected: %s", self._path, error)
 
     def add(self, additions: Additions, *, sync: bool) -> None:
         """Add to the global order, with `sync` on disk on return. Raises `sqlite3.Error`."""
-        db = self.db
         if sync is not self._syncs:
-            db.execute("PRAGMA synchronous = " + ("FULL" if sync else "NORMAL"))
+            self.db.execute("PRAGMA synchronous = " + ("FULL" if sync else "NORMAL"))
             self._syncs = sync
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with self.transaction() as db:
             if additions.logs:
                 db.executemany(_PUT_LOG, map(_row, additions.logs))
             if additions.grown:
@@ -211,24 +229,39 @@ class Index:
                 db.execute(_PUT_RUN, astuple(run))
             if additions.postings:
                 db.executemany(_PUT_POSTING, additions.postings)
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+            if additions.given:
+                db.execute(_GIVE, (additions.given,))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction, rolled back if what is done in it raises."""
+        """A transaction, rolled back if what is done in it raises, or its end does."""
         db = self.db
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
+            db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        db.execute("COMMIT")
+
+    def is_long(self) -> bool:
+        """Whether `checkpoint` is due."""
+        try:
+            return os.stat(f"{self._path}-wal").st_size > LONG_BYTES
+        except OSError:
+            return False
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the index, as far as no reader needs it; this syncs."""
+        db = self.db
+        db.execute("PRAGMA busy_timeout = 0")  # nobody waits for readers
+        try:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            logger.error("index %s: its log grows: %s", self._path, error)
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -239,8 +272,7 @@ class Index:
 
     def reader(self) -> sqlite3.Connection:
         """One more connection, that only reads."""
-        if self._db is None:
-            raise sqlite3.OperationalError("the index is not open")
+        _ = self.db  # raises if there is none to read
         return sqlite3.connect(
             f"file:{quote(str(self._path))}?mode=ro",
             uri=True,
@@ -262,41 +294,65 @@ class Index:
         ).fetchone()
         return row or (0, 0)
 
-    def forget(self, log: int, version: int) -> list[int]:
-        """Drop the runs of a log that go beyond its version; return their positions."""
-        with self.transaction() as db:
-            rows = db.execute(
-                "DELETE FROM runs WHERE log = ? AND revision + count - 1 > ? RETURNING position",
-                (log, version),
-            ).fetchall()
-        return [position for (position,) in rows]
+    def head(self) -> int:
+        """The last position that was given."""
+        given: int = self.db.execute("SELECT position FROM given").fetchone()[0]
+        last = self.last_run()
+        return max(given, last.last if last else 0)
 
-    def derived(self) -> list[Derived]:
-        """The derived streams that the index has followed."""
-        return [Derived(*row) for row in self.db.execute("SELECT * FROM derived")]
+    def beyond(self, log: int, offset: int) -> list[Run]:
+        """The runs of a log that reach beyond an offset, in their order."""
+        rows = self.db.execute(
+            "SELECT * FROM runs WHERE log = ? AND offset + size > ? ORDER BY revision",
+            (log, offset),
+        )
+        return [Run(*row) for row in rows]
 
-    def extend_derived(self, derived: Derived, positions: Sequence[int]) -> None:
-        """Write the row of a derived stream, and the positions of its newest events."""
-        with self.transaction() as db:
-            values = astuple(derived)
-            db.execute("INSERT OR REPLACE INTO derived VALUES (?,?,?,?,?)", values)
-            first = derived.version - len(positions) + 1
-            db.executemany(
-                "INSERT INTO members VALUES (?,?,?)",
-                [(derived.number, at, position) for at, position in enumerate(positions, first)],
-            )
+    def mend(
+        self, changed: Iterable[Run], gone: Iterable[Run], postings: Iterable[tuple[int, int]]
+    ) -> None:
+        """Write what runs of a log have become, and drop those that are gone."""
+        with self._reordering() as db:
+            db.executemany("DELETE FROM runs WHERE position = ?", [(run.position,) for run in gone])
+            for run in changed:
+                db.execute("DELETE FROM runs WHERE position = ?", (run.position,))
+                db.execute(_PUT_RUN, astuple(run))
+            db.executemany(_PUT_POSTING, postings)
 
-    def remove_derived(self, number: int) -> None:
-        """Forget a derived stream."""
+    def forget(self, logs: Collection[int]) -> None:
+        """Drop all that is known of logs that are gone."""
+        if not logs:
+            return
+        with self._reordering() as db:
+            for number in logs:
+                db.execute("DELETE FROM logs WHERE number = ?", (number,))
+                db.execute("DELETE FROM runs WHERE log = ?", (number,))
+
+    @contextmanager
+    def _reordering(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that changes what was in order before."""
         with self.transaction() as db:
-            db.execute("DELETE FROM members WHERE derived = ?", (number,))
-            db.execute("DELETE FROM derived WHERE number = ?", (number,))
+            db.execute(_GIVE, (self.head(),))
+            yield db
+            # They may hold events that are gone, or lack some: each is followed anew.
+            db.execute("DELETE FROM members")
+            db.execute("DELETE FROM derived")
 
     def close(self) -> None:
         """Close the file; the index can be opened again."""
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error tells of an index that is no good, rather than of a bad moment."""
+    if isinstance(error, OSError | MemoryError):
+        return False
+    if isinstance(error, sqlite3.OperationalError):
+        code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        return code & 0xFF in _DAMAGE
+    return True
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -86,3 +86,4 @@ class Committed(Struct, frozen=True):
     revision: int  # of its first event
     lines: bytes | None
     seconds: float  # from the start of the write to its end
+    by_hand: bool = False

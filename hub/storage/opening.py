@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Container
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -35,10 +36,12 @@ class Opening:
         self._torn = torn
         self._disk = disk
         self.logs: dict[str, Log] = {}
-        self.changed: set[Log] = set()  # other than the index knew them
+        # Logs that are other than the index knew them, and up to which byte it knew them.
+        self.changed: dict[Log, int] = {}
 
     def find(self, known: dict[tuple[str, str], Entry]) -> None:
         """Find every log, taking what the index knows of it out of `known`. Raises `OSError`."""
+        names = frozenset(known)
         with os.scandir(self._directory) as files:
             for file in files:
                 stem, dot, form = file.name.rpartition(".")
@@ -48,7 +51,7 @@ class Opening:
                 if not is_stream_name(name) or file.name != file_name(name, form):
                     logger.warning("%s is not the file of a log: passed over", file.path)
                     continue
-                if not self._is_the_one(name, form):
+                if not self._is_the_one(name, form, names):
                     continue
                 stat = file.stat()
                 log = Log(name, form)
@@ -56,14 +59,18 @@ class Opening:
                 self._learn(log, known.pop((name, form), None), stat.st_size, stat.st_mtime_ns)
                 self.logs[name] = log
 
-    def _is_the_one(self, name: str, form: str) -> bool:
-        """A name has one file: of two, the TSV."""
-        if form == TSV or not (self._directory / file_name(name, TSV)).exists():
+    def _is_the_one(self, name: str, form: str, known: Container[tuple[str, str]]) -> bool:
+        """A name has one file: of two, the one that the index knows, else the TSV."""
+        other = NDJSON if form == TSV else TSV
+        if not (self._directory / file_name(name, other)).exists():
+            return True
+        mine, others = (name, form) in known, (name, other) in known
+        if mine > others or (mine == others and form == TSV):
             return True
         logger.error(
             "%s is passed over: %s has this name already",
-            file_name(name, form),
-            file_name(name, TSV),
+            self._directory / file_name(name, form),
+            file_name(name, other),
         )
         return False
 
@@ -74,12 +81,13 @@ class Opening:
         """Take over what the index knows of a log, and read what it does not know."""
         found = Scan(0, 0, "", IdOrder())
         log.number = entry.number if entry else 0
-        if entry and self._goes_on(log, entry, size, modified):
+        goes_on = entry is not None and self._goes_on(log, entry, size, modified)
+        if entry and goes_on:
             found = _scan_of(entry)
-        log.synced = found.length
-        if not entry or found.length < size or entry.length > size:
+        log.synced = trusted = found.length
+        if not goes_on or found.length < size:
             self._read(log, found, entry.length if entry and entry.length <= size else 0)
-            self.changed.add(log)
+            self.changed[log] = trusted
         log.damage = found.damage
         log.length = found.length
         log.version = found.version

@@ -184,7 +184,11 @@ class OrderCursor:
         for row, text in zip(rows, texts, strict=True):
             position, count = row[0], row[4]
             text = _as_documents(row, text, sources)
-            whole = position >= self._from and position + count - 1 <= self._to
+            whole = (
+                position >= self._from
+                and position + count - 1 <= self._to
+                and text.count(b"\n") == count
+            )
             if whole and sees is None:
                 slices.append(Slice(position, count, reversed_lines(text) if backwards else text))
                 continue
@@ -220,8 +224,11 @@ def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
         by_log.setdefault(row[1], []).append(row)
     texts: dict[int, bytes] = {}
     for number, own in by_log.items():
+        log = sources.numbered(number)
         own.sort()
-        with opened(sources.disk, sources.path(sources.numbered(number)), os.O_RDONLY) as fd:
+        if own[-1][3] + own[-1][5] > log.length:
+            own = _within(own, log.length, texts)
+        with opened(sources.disk, sources.path(log), os.O_RDONLY) as fd:
             first = 0
             for at in range(1, len(own) + 1):
                 if at < len(own) and own[at][3] - own[at - 1][3] - own[at - 1][5] <= GAP:
@@ -234,6 +241,12 @@ def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
                     texts[position] = data[offset - start : offset - start + size]
                 first = at
     return [texts[row[0]] for row in rows]
+
+
+def _within(rows: list[Row], length: int, texts: dict[int, bytes]) -> list[Row]:
+    """Rows of a damaged log: what lies beyond its sound part is hidden until it is mended."""
+    texts.update({row[0]: b"" for row in rows if row[3] >= length})
+    return [(*row[:5], min(row[5], length - row[3])) for row in rows if row[3] < length]
 
 
 def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[int]) -> list[bytes]:

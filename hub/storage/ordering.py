@@ -12,6 +12,7 @@ import heapq
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -39,28 +40,34 @@ class Stretch(Struct):
 
 
 class Tail:
-    """What of a log has no position yet: from `start` on, where event `revision` stands."""
+    """What of a log has no position yet: from `start`, where event `revision` stands, to `end`."""
 
-    def __init__(self, log: Log, path: str, revision: int, start: int) -> None:
+    def __init__(self, log: Log, path: Path, revision: int, start: int, end: int) -> None:
         self.log = log
         self._path = path
         self._revision = revision
         self._start = start
+        self._end = end
         self._lines: list[bytes] = []
         self._times: list[bytes] = []  # as ids in the hub's form, never going back
         self._next = 0
         self._time = b""
+        self._goes_on = False  # the first of the lines stands in the midst of a commit
 
     @property
     def time(self) -> bytes:
         """That of the next event."""
         return self._times[self._next]
 
+    def is_within_commit(self) -> bool:
+        """Whether the next event belongs to the commit of the one before it."""
+        return self._goes_on and not self._next
+
     def fill(self, disk: Disk, size: int) -> bool:
         """Read on if nothing is held; return whether there is a next event."""
         if self._next < len(self._lines):
             return True
-        end = self.log.length
+        end = self._end
         if self._start >= end:
             return False
         block = b""
@@ -95,6 +102,7 @@ class Tail:
         times: list[bytes] = []
         now = self._time
         documents = self.log.format == NDJSON
+        self._goes_on = documents and metadata_of(lines[0]).commit_version > 0
         for line in lines:
             if documents:
                 metadata = metadata_of(line)
@@ -124,6 +132,9 @@ def in_time_order(disk: Disk, tails: Iterable[Tail]) -> Iterator[Stretch]:
     heapq.heapify(heap)
     while heap:
         _, name, tail = heapq.heappop(heap)
-        yield tail.take(heap[0][0] if heap else None)
-        if tail.fill(disk, size):
+        until = heap[0][0] if heap else None
+        yield tail.take(until)
+        while (more := tail.fill(disk, size)) and tail.is_within_commit():
+            yield tail.take(tail.time)
+        if more:
             heapq.heappush(heap, (tail.time, name, tail))

@@ -1,8 +1,8 @@
 """What events can be found by in the index: the terms of their lines.
 
-Owns how a type or a tag becomes a term, and which terms stand
-in lines of either format. Terms are hashes: whoever finds a run by one looks at
-its events before he believes it.
+Owns how a type or a tag becomes a term, and which terms stand in lines of
+either format. Terms are hashes: whoever finds a run by one looks at its events
+before he believes it. A line that cannot be read has none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashlib import blake2b
 import msgspec
 
 from hub.document import Keys, labels_reader, payload_labels_reader
-from hub.formats import NDJSON, NOT_JSON, split_rows
+from hub.formats import LINE_BREAK, NDJSON, NOT_JSON, split_rows
 
 _HASH_BYTES = 7
 """So that a term is an integer that SQLite can hold."""
@@ -48,12 +48,7 @@ def terms_of(lines: list[bytes], form: str, keys: Keys) -> set[int]:
     types: set[str] = set()
     tags: set[str] = set()
     if form == NDJSON:
-        read = labels_reader(keys)
-        for line in lines:
-            labels = read(line)
-            types.add(labels.type)
-            if labels.tags:
-                tags.update(labels.tags)
+        _read_documents(lines, keys, types, tags)
     else:
         _read_rows(lines, keys, types, tags)
     types.discard("")
@@ -62,17 +57,32 @@ def terms_of(lines: list[bytes], form: str, keys: Keys) -> set[int]:
     return found
 
 
+def _read_documents(lines: list[bytes], keys: Keys, types: set[str], tags: set[str]) -> None:
+    read = labels_reader(keys)
+    for line in lines:
+        try:
+            labels = read(line)
+        except NOT_JSON:
+            continue
+        types.add(labels.type)
+        if labels.tags:
+            tags.update(labels.tags)
+
+
 def _read_rows(lines: list[bytes], keys: Keys, types: set[str], tags: set[str]) -> None:
     text = b"\n".join(lines) + b"\n"
-    rows = split_rows(text)
-    types.update([each.decode() for each in {row[1] for row in rows}])
-    if not any(msgspec.json.encode(key) in text for key in (keys.type, keys.tags)):
-        return  # then no data has labels of its own, unless its keys are spelled with escapes
+    rows = [row for row in split_rows(text) if len(row) == 3]
+    types.update([each.decode(errors="replace") for each in {row[1] for row in rows}])
+    # Only data that is an object has labels of its own; its keys may be spelled with escapes.
+    if b"\\u" not in text and not any(
+        msgspec.json.encode(key) in text for key in (keys.type, keys.tags)
+    ):
+        return
     read = payload_labels_reader(keys)
     for _, _, data in rows:
         if data.lstrip(b" \t\x0b")[:1] == b"{":
             try:
-                labels = read(data.replace(b"\x0b", b"\n"))
+                labels = read(data.replace(LINE_BREAK, b"\n"))
             except NOT_JSON:
                 continue
             types.add(labels.type)

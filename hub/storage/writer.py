@@ -1,4 +1,4 @@
-"""Commits batches to logs: one writer task per active log, group commit, durability.
+"""Commits batches to logs: one writer task per active log, and group commit.
 
 Owns the path from a batch to an acknowledgement. A writer task exists only
 while its log has something pending; whatever arrives while a group is being
@@ -13,12 +13,9 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
-from aiofiles.os import wrap
 from msgspec import structs
 
 from hub.document import Draft
@@ -32,33 +29,16 @@ from hub.errors import (
     WriteFailed,
 )
 from hub.event import IdOrder, file_name
-from hub.formats import NDJSON, Batch
+from hub.formats import Batch
 from hub.options import Durability
-from hub.storage import logfile
-from hub.storage.files import OpenFiles
-from hub.storage.group import (
-    GROUP_BYTES,
-    Entry,
-    Receipt,
-    enter,
-    lines_of_group,
-    pieces_of,
-    size_of,
-)
+from hub.storage.group import Entry, Receipt, enter
+from hub.storage.groupfiles import GroupFiles
 from hub.storage.log import Committed, Guard, Log, Pending
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
-
-THREADS = 16
-"""Syncs that can be under way at once, each of another log."""
-
-INLINE_BYTES = 16 * 1024
-"""A group up to this size that need not be synced is written without a thread: the system takes
-it into its cache in less time than the way to a thread takes."""
+from hub.storage.syncing import RegularSync
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -80,20 +60,17 @@ class Writer:
     ) -> None:
         self._directory = directory
         self._disk = disk
-        self._files = OpenFiles(disk)
+        self._files = GroupFiles(disk, self.path, sync=durability is Durability.ALWAYS)
         self._durability = durability
         self._sync = durability is Durability.ALWAYS
-        self._sync_interval = sync_interval
-        self._sequence = sequence  # gives a group its place in the global order
+        self._sequence = sequence  # gives a group its place in the global order, 0: none
         self._committed = committed
         self._clock = clock
         self._unmade = unmade  # told of a log whose file could not be made
         self._forming = forming  # told of every batch that has its place, before it is written
         self.active: set[Log] = set()  # with a group on its way into the file
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unsynced: set[Log] = set()
-        self._syncing: asyncio.Task[None] | None = None
+        self._syncing = RegularSync(disk, self.path, sync_interval, self._files.threads, self._mend)
         self._closing = asyncio.Event()
 
     def path(self, log: Log) -> Path:
@@ -141,7 +118,7 @@ class Writer:
 
     async def _make_only(self, log: Log) -> None:
         try:
-            await self._in_thread(self._make, log)
+            await self._files.make(log)
         except OSError as error:
             raise self._failed(log, error) from error
         finally:
@@ -169,8 +146,8 @@ class Writer:
         path = self.path(log)
         try:
             if not log.made:
-                await self._in_thread(self._make, log)
-            size = (await self._in_thread(path.stat)).st_size
+                await self._files.make(log)
+            size = (await self._files.in_thread(path.stat)).st_size
             if size != log.length:
                 await self._take_in(log, size)
         except (OSError, HubError) as error:
@@ -178,17 +155,13 @@ class Writer:
         finally:
             await self._drain(log)
 
-    def _make(self, log: Log) -> None:
-        self._files.make(log, self.path(log), sync=self._sync)
-        log.made = True
-
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
         begins = True
         while log.pending:
             group, log.pending = log.pending, []
             try:
-                self._files.renew(log, begins=begins)
+                self._files.begin(log, begins=begins)
                 begins = False
                 await self._commit(log, group)
             except HubError as error:
@@ -197,7 +170,7 @@ class Writer:
                 log.unsound = True  # nobody knows what was written: cut back first
                 logger.exception("log %s: a write broke off", log.name)
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
-        self._files.keep(log)
+        self._files.end(log)
         log.pending = None
         if not log.made:
             self._unmade(log)
@@ -212,15 +185,14 @@ class Writer:
 
     async def _commit(self, log: Log, group: list[Pending]) -> None:
         began = time.perf_counter()
-        refused: list[tuple[Pending, HubError]] = []
         try:
             while True:
                 order = structs.replace(log.order)
-                accepted = self._form(log, order, group, refused)
+                accepted, refused = self._form(log, order, group)
                 if not accepted:
                     break
                 try:
-                    end, lines = await self._write_group(log, log.forming)
+                    end, lines = await self._files.write(log, log.forming)
                     break
                 except FileChanged as change:
                     await self._take_in(log, change.size)
@@ -229,29 +201,24 @@ class Writer:
                     raise self._failed(log, failure.cause) from failure
                 except OSError as error:
                     raise self._failed(log, error) from error
-                group = accepted
-        except BaseException:
+            if accepted:
+                self._succeed(log, accepted, end, lines, order, began)
+        finally:
             log.forming = []
             self.active.discard(log)
-            raise
-        if accepted:
-            self._succeed(log, accepted, end, lines, order, began)
         for each, refusal in refused:
             if not each.done.done():
                 each.done.set_exception(refusal)
 
     def _form(
-        self,
-        log: Log,
-        order: IdOrder,
-        group: list[Pending],
-        refused: list[tuple[Pending, HubError]],
-    ) -> list[Pending]:
+        self, log: Log, order: IdOrder, group: list[Pending]
+    ) -> tuple[list[Pending], list[tuple[Pending, HubError]]]:
         """Give each batch its ids and revisions, unless its guard refuses: one synchronous step."""
         version = log.version
         log.forming = []
         self.active.add(log)
         accepted: list[Pending] = []
+        refused: list[tuple[Pending, HubError]] = []
         for each in group:
             error = each.guard.refusal(log.name, version) if each.guard else None
             if error:
@@ -262,7 +229,7 @@ class Writer:
             accepted.append(each)
             version += entry.receipt.count
             self._forming(log, entry, each.guard)
-        return accepted
+        return accepted, refused
 
     def _succeed(
         self,
@@ -273,8 +240,7 @@ class Writer:
         order: IdOrder,
         began: float,
     ) -> None:
-        entries, log.forming = log.forming, []
-        self.active.discard(log)
+        entries = log.forming
         count = sum([each.receipt.count for each in entries])
         version = log.version
         start = self._advance(log, end, count, entries[-1].receipt.last_id, order)
@@ -282,10 +248,11 @@ class Writer:
             log.synced = end
         seconds = time.perf_counter() - began
         commit = Committed(log, start, end, count, version + 1, lines, seconds)
-        before = self._sequence(commit) - 1 - version
+        first = self._sequence(commit)
         for each, entry in zip(group, entries, strict=True):
             receipt = entry.receipt
-            receipt.position = before + receipt.version + receipt.count
+            if first:
+                receipt.position = first + receipt.version - version + receipt.count - 1
             if not each.done.done():
                 each.done.set_result(receipt)
         self._committed(commit)
@@ -297,58 +264,8 @@ class Writer:
         log.last_id = last_id
         log.order = order
         if self._durability is Durability.INTERVAL:
-            self._unsynced.add(log)
-            if self._syncing is None:
-                self._syncing = asyncio.get_running_loop().create_task(self._sync_regularly())
+            self._syncing.add(log)
         return start
-
-    async def _write_group(self, log: Log, entries: list[Entry]) -> tuple[int, bytes | None]:
-        quick = log.fd is not None and not self._sync and not log.unsound
-        if quick and size_of(entries) <= INLINE_BYTES:
-            return self._write(log, entries)
-        return await self._write_in_thread(log, entries)
-
-    def _write_in_thread(
-        self, log: Log, entries: list[Entry]
-    ) -> asyncio.Future[tuple[int, bytes | None]]:
-        """Without the two chained futures of `run_in_executor`: this is on the way of each post."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[tuple[int, bytes | None]] = loop.create_future()
-
-        def work() -> None:
-            try:
-                result = self._write(log, entries)
-            except BaseException as error:
-                loop.call_soon_threadsafe(done.set_exception, error)
-            else:
-                loop.call_soon_threadsafe(done.set_result, result)
-
-        self._threads.submit(work)
-        return done
-
-    def _write(self, log: Log, entries: list[Entry]) -> tuple[int, bytes | None]:
-        """On a thread: write a group and make it durable."""
-        path = self.path(log)
-        if not log.made:
-            self._make(log)
-        if log.unsound:
-            self._reopen(log)
-        fd = self._files.get(log, path)
-        disk, good, sync = self._disk, log.length, self._sync
-        if size_of(entries) > GROUP_BYTES:
-            return logfile.append_group(disk, fd, path, good, pieces_of(entries), sync=sync), None
-        lines = lines_of_group(entries)
-        # What stands in a document tells of a commit that is not whole; a TSV line does not.
-        if log.format == NDJSON or all(each.receipt.count == 1 for each in entries):
-            return logfile.append(disk, fd, good, lines, sync=sync), lines
-        return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
-
-    def _reopen(self, log: Log) -> None:
-        self._files.close(log)
-        logfile.reopen(self._disk, self.path(log), log.synced, log.length)
-        log.synced = log.length
-        log.unsound = False
-        logger.warning("log %s: reopened and verified, it takes writes again", log.name)
 
     async def _take_in(self, log: Log, size: int) -> None:
         """Make events of lines that somebody appended by hand while the hub was running."""
@@ -357,14 +274,16 @@ class Writer:
             known.damage = f"the file has {size} bytes, but {log.length} were acknowledged"
         else:
             try:
-                await self._in_thread(scan, self._disk, self.path(log), known, None, log.format)
+                await self._files.in_thread(
+                    scan, self._disk, self.path(log), known, None, log.format
+                )
             except OSError as error:
                 raise self._failed(log, error) from error
         count = known.version - log.version
         if count:
             revision = log.version + 1
             start = self._advance(log, known.length, count, known.last_id, known.order)
-            commit = Committed(log, start, known.length, count, revision, None, 0.0)
+            commit = Committed(log, start, known.length, count, revision, None, 0.0, by_hand=True)
             self._sequence(commit)
             self._committed(commit)
             logger.info("log %s: took in %d lines appended by hand", log.name, count)
@@ -387,56 +306,23 @@ class Writer:
             "nothing of this was acknowledged"
         )
 
-    async def _sync_regularly(self) -> None:
-        """Sync what was written without it, until nothing is left."""
-        while self._unsynced and not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._sync_interval)
-            await self._sync_now()
-        self._syncing = None
-
-    async def _sync_now(self) -> None:
-        logs, self._unsynced = self._unsynced, set()
-        await asyncio.gather(*(self._sync_log(log) for log in logs))
-
-    async def _sync_log(self, log: Log) -> None:
-        if log.unsound:  # another sync would succeed, and tell nothing
-            await self._mend(log)
-            return
-        length = log.length
-        try:
-            await self._in_thread(logfile.sync, self._disk, self.path(log), not log.synced)
-            log.synced = length
-        except (Unsynced, OSError) as error:
-            log.unsound = True
-            self._unsynced.add(log)
-            logger.error("log %s: a sync failed: %s", log.name, error)
-
     async def _mend(self, log: Log) -> None:
-        """Reopen a log whose sync failed, and try again later when that fails."""
+        """Reopen a log whose sync failed. While somebody writes to it, he will do it."""
         if log.pending is None:
             log.pending = []  # this is its writer task for a moment
-            try:
-                with suppress(OSError):
-                    await self._in_thread(self._reopen, log)
-            finally:
-                await self._drain(log)
-        if log.unsound:
-            self._unsynced.add(log)
+            await asyncio.shield(self._begin(self._reopen_only(log)))
 
-    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
-        return await wrap(work)(*args, executor=self._threads)
+    async def _reopen_only(self, log: Log) -> None:
+        try:
+            with suppress(OSError):
+                await self._files.reopen(log)
+        finally:
+            await self._drain(log)
 
     async def close(self) -> None:
         """Take no more batches, commit what is pending, sync, and end the threads."""
         self._closing.set()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        if self._syncing:
-            await self._syncing
-        await self._sync_now()
-        for log in self._unsynced:
-            logger.error("log %s: what was written last may not be on disk", log.name)
-        self._unsynced.clear()
-        self._files.close_idle()
-        self._threads.shutdown()
+        await self._syncing.close()
+        self._files.close()

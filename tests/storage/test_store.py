@@ -24,6 +24,7 @@ from hub.errors import DirectoryLocked, DiskFull, LogDamaged, StartupError
 from hub.event import IdOrder, Limits, id_at
 from hub.formats import Batch
 from hub.options import Durability
+from hub.storage import saving
 from hub.storage import store as store_module
 from hub.storage.log import Committed
 from hub.storage.logfile import Disk
@@ -515,18 +516,19 @@ async def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 async def test_a_save_under_way_does_not_trouble_the_closing(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "SAVE_INTERVAL", 0.001)
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.001)
     begun, running = threading.Event(), threading.Semaphore()
+    save = saving.Saver._save
 
-    class Slow(Store):
-        def _save(self, *arguments: Any) -> None:
-            assert running.acquire(blocking=False), "two savings at once"
-            begun.set()
-            threading.Event().wait(0.05)
-            super()._save(*arguments)
-            running.release()
+    def slowly(saver: saving.Saver, *arguments: Any) -> None:
+        assert running.acquire(blocking=False), "two savings at once"
+        begun.set()
+        threading.Event().wait(0.05)
+        save(saver, *arguments)
+        running.release()
 
-    slow = Slow(directory)
+    monkeypatch.setattr(saving.Saver, "_save", slowly)
+    slow = Store(directory)
     await slow.open()
     begun.clear()
     for number in range(5):
@@ -545,7 +547,7 @@ async def test_a_save_under_way_does_not_trouble_the_closing(
 async def test_many_logs_are_saved_in_portions(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "SAVED_AT_ONCE", 3)
+    monkeypatch.setattr(saving, "SAVED_AT_ONCE", 3)
     store = Store(directory, Durability.OS)
     await store.open()
     await asyncio.gather(*(store.append(f"log-{n}", one("data")) for n in range(10)))
@@ -582,7 +584,8 @@ async def test_an_index_that_cannot_be_saved_keeps_nobody_from_closing(
         db.execute("DROP TABLE logs")
     db.close()
     await store.close()
-    assert "could not be saved; no log is affected" in caplog.text
+    assert "the index lacks the last positions" in caplog.text
+    assert "the next start makes it anew" in caplog.text
     store = await open_store()
     assert store.logs[NAME].version == 1
 

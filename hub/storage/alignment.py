@@ -1,0 +1,124 @@
+"""Brings the index in line with what logs turned out to be: each event has its position.
+
+Owns what becomes of positions when files changed while nobody looked. What has
+a position keeps it; what has none gets one, in the order of time; what is gone
+leaves a gap. All blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from msgspec import Struct
+
+from hub.document import Keys
+from hub.storage.index import Index, Run
+from hub.storage.log import Log
+from hub.storage.logfile import Disk, opened
+from hub.storage.ordering import Tail, in_time_order
+from hub.storage.places import Walk
+from hub.storage.sequencer import Sequencer
+from hub.storage.terms import terms_of
+
+logger = logging.getLogger(__name__)
+
+
+class Found(Struct):
+    """A log as it was found: its events, their bytes, and how many of these the index knew."""
+
+    log: Log
+    version: int
+    length: int
+    trusted: int = 0
+
+
+class Alignment:
+    """Aligns one index with the logs of one directory."""
+
+    def __init__(
+        self,
+        index: Index,
+        sequencer: Sequencer,
+        disk: Disk,
+        path: Callable[[Log], Path],
+        keys: Keys,
+    ) -> None:
+        self._index = index
+        self._sequencer = sequencer
+        self._disk = disk
+        self._path = path
+        self._keys = keys
+
+    def align(
+        self, logs: Iterable[Log], changed: Iterable[Found], gone: Collection[int], highest: int
+    ) -> None:
+        """Give positions to what has none.
+
+        `gone` are numbers of logs that are there no longer, `highest` is the
+        highest number in the index. Raises `OSError`, and what SQLite raises.
+        """
+        self._index.forget(gone)
+        self._sequencer.load({log.number: log for log in logs if log.number}, highest)
+        tails: list[Tail] = []
+        for found in changed:
+            log = found.log
+            if log.number:
+                self._hold_against_file(found)
+            revision, offset = self._index.covered(log.number) if log.number else (0, 0)
+            if revision < found.version:
+                tails.append(Tail(log, self._path(log), revision + 1, offset, found.length))
+        self._sequencer.adopt(in_time_order(self._disk, tails))
+
+    def _hold_against_file(self, found: Found) -> None:
+        """See to it that the runs of a log tell where its events are now."""
+        runs = self._index.beyond(found.log.number, found.trusted)
+        if not runs:
+            return
+        try:
+            self._mend(found, runs)
+        except OSError:
+            if not found.log.damage:
+                raise
+
+    def _mend(self, found: Found, runs: list[Run]) -> None:
+        path = self._path(found.log)
+        changed: list[Run] = []
+        gone: list[Run] = []
+        postings: set[tuple[int, int]] = set()
+        with opened(self._disk, path, os.O_RDONLY) as fd:
+            walk = Walk(self._disk, fd, found.length)
+            place = runs[0].offset
+            for run in runs:
+                count = min(run.count, found.version - run.revision + 1)
+                if count < run.count and found.log.damage and not changed:
+                    break  # what is hidden now is there again when it is mended
+                if count <= 0:
+                    gone.append(run)
+                    continue
+                end = walk.skip(count, place)
+                text = walk.read(place, end)
+                place = end
+                now = _moved(run, end - len(text), count, text)
+                if now != run:
+                    changed.append(now)
+                    lines = text.split(b"\n")
+                    lines.pop()
+                    terms = terms_of(lines, found.log.format, self._keys)
+                    postings.update([(term, run.position) for term in terms])
+        if changed or gone:
+            logger.error(
+                "%s is not what it was: %d of the runs of its events changed, %d are gone",
+                path,
+                len(changed),
+                len(gone),
+            )
+            self._index.mend(changed, gone, postings)
+
+
+def _moved(run: Run, offset: int, count: int, text: bytes) -> Run:
+    """A run as it is, when these bytes are its events now."""
+    return Run(run.position, run.log, run.revision, offset, count, len(text), zlib.crc32(text))

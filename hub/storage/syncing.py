@@ -1,0 +1,90 @@
+"""Puts on disk at intervals what was written without it: `--durability interval`.
+
+Owns which logs have something that is not known to be on disk. A log whose sync
+failed is left to its writer to mend, since another sync would succeed and tell
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
+
+from aiofiles.os import wrap
+
+from hub.storage import logfile
+from hub.storage.log import Log
+from hub.storage.logfile import Disk, Unsynced
+
+logger = logging.getLogger(__name__)
+
+
+class RegularSync:
+    """Syncs every `interval` seconds while there is something to sync."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        path: Callable[[Log], Path],
+        interval: float,
+        threads: Executor,
+        mend: Callable[[Log], Awaitable[None]],
+    ) -> None:
+        self._disk = disk
+        self._path = path
+        self._interval = interval
+        self._threads = threads
+        self._mend = mend
+        self._unsynced: set[Log] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    def add(self, log: Log) -> None:
+        """Of a log that has grown."""
+        self._unsynced.add(log)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Sync what is left. What cannot be synced is told to the log."""
+        self._closing.set()
+        if self._task:
+            await self._task
+        await self._sync_all()
+        for log in self._unsynced:
+            logger.error("log %s: what was written last may not be on disk", log.name)
+        self._unsynced.clear()
+
+    async def _run(self) -> None:
+        while self._unsynced and not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._interval)
+            await self._sync_all()
+        self._task = None
+
+    async def _sync_all(self) -> None:
+        logs, self._unsynced = self._unsynced, set()
+        await asyncio.gather(*(self._sync(log) for log in logs))
+
+    async def _sync(self, log: Log) -> None:
+        if not log.unsound:
+            await self._sync_sound(log)
+            return
+        await self._mend(log)
+        if log.unsound:
+            self._unsynced.add(log)
+
+    async def _sync_sound(self, log: Log) -> None:
+        length = log.length
+        sync = wrap(logfile.sync)
+        try:
+            await sync(self._disk, self._path(log), not log.synced, executor=self._threads)
+            log.synced = length
+        except (Unsynced, OSError) as error:
+            log.unsound = True
+            self._unsynced.add(log)
+            logger.error("log %s: a sync failed: %s", log.name, error)
