@@ -71,6 +71,8 @@ class Follower:
             finally:
                 self._left = None
                 group.members.pop(self, None)
+                if not group.members:
+                    feed.dissolve(view, group)
 
     @property
     def live(self) -> bool:
@@ -93,7 +95,7 @@ class Group:
         self.members: dict[Follower, None] = {}
 
     async def run(self) -> None:
-        """Serve the members as long as there are any."""
+        """Serve the members as long as there are any. Cancel it when they have left."""
         loop = asyncio.get_running_loop()
         view, feed = self._view, self._feed
         beat = loop.time() + feed.heartbeat
@@ -186,6 +188,8 @@ class Feed:
         found = self._groups.get(view.key)
         if found is not None and found[0] is group:
             del self._groups[view.key]
+            if found[1] is not asyncio.current_task():
+                found[1].cancel()  # it may never have begun
 
     def forget(self) -> None:
         """Drop what is remembered: a stream may be another one under its name."""
