@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from pathlib import Path
 
 import msgspec
@@ -90,6 +90,7 @@ class Store:
         )
         self._catalog = Catalog(self._place.own / "streams", self.disk)
         self._defining = asyncio.Lock()  # what is said of streams changes one by one
+        self._definitions: set[asyncio.Task[None]] = set()
         self.derived: dict[str, Matcher] = {}  # by the name of the stream
         self._derived = DerivedStreams(self._index)
         self._without_index = False  # and that has been said
@@ -118,6 +119,8 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is pending, save the index, release the lock."""
+        if self._definitions:
+            await asyncio.wait(self._definitions)
         await self._writer.close()
         await self._saver.close()
         await self.sequencer.close()
@@ -183,8 +186,18 @@ class Store:
                 raise WriteFailed(f"the file of log {name!r} could not be made")
         return new
 
+    async def _define(self, work: Coroutine[None, None, None]) -> None:
+        """Do something to the catalog, to its end even if nobody waits any more."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._definitions.add(task)
+        task.add_done_callback(self._definitions.discard)
+        await asyncio.shield(task)
+
     async def seal(self, log: Log) -> None:
         """Let a log take no more events, for good. What is pending is written. Raises `OSError`."""
+        await self._define(self._seal(log))
+
+    async def _seal(self, log: Log) -> None:
         async with self._defining:
             before, log.closed = log.closed, True
             try:
@@ -196,6 +209,9 @@ class Store:
 
     async def derive(self, name: str, matcher: Matcher) -> None:
         """Define a derived stream, durably. Raises `NameTaken`, `OSError`; then it is not."""
+        await self._define(self._derive(name, matcher))
+
+    async def _derive(self, name: str, matcher: Matcher) -> None:
         async with self._defining:
             if name in self.logs or self.derived.get(name, matcher) != matcher:
                 raise NameTaken(f"there is a stream {name!r}: no other can be derived by this name")
@@ -211,6 +227,9 @@ class Store:
 
     async def underive(self, name: str) -> None:
         """Take a derived stream away. Raises `OSError`, `sqlite3.Error`."""
+        await self._define(self._underive(name))
+
+    async def _underive(self, name: str) -> None:
         async with self._defining:
             await wrap(self._catalog.remove)(name)
             self.derived.pop(name, None)
@@ -266,7 +285,7 @@ class Store:
     def _committed(self, commit: Committed) -> None:
         self._saver.changed.add(commit.log)
         if commit.by_hand:  # nobody looked at these lines when they got their place
-            self.watches.alarm(commit.log.name)
+            self.watches.alarm(commit.log)
         for each in self.on_commit:
             try:
                 each(commit)

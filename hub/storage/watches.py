@@ -7,7 +7,11 @@ the conditions are.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable
+
+from msgspec import Struct
 
 from hub.document import Keys, documents
 from hub.errors import ConditionConflict, HubError, VersionConflict
@@ -19,18 +23,51 @@ Sees = Callable[[str, bytes], bool]
 """Whether a document (without LF) of a stream is one that a condition rules out."""
 
 
+POLL_SECONDS = 0.001
+"""Between two looks at whether an event that a watch has seen is written."""
+
+logger = logging.getLogger(__name__)
+
+
+class Hit(Struct):
+    """An event that a condition rules out, or lines by hand that may have one."""
+
+    log: Log
+    entry: Entry | None  # None: lines by hand
+
+    def is_under_way(self) -> bool:
+        """Whether it may yet fail to be written."""
+        return any(each is self.entry for each in self.log.forming)
+
+
 class Watch:
-    """One commit's eyes. `hit` is the name of a stream that such an event went to."""
+    """One commit's eyes. `hit` is the first such event."""
 
     def __init__(self, sees: Sees) -> None:
         self._sees = sees
-        self.hit: str | None = None
+        self.hit: Hit | None = None
         self.closed = False
 
-    def look(self, stream: str, found: Iterable[bytes]) -> None:
-        """Look at documents of a stream."""
-        if self.hit is None and any(self._sees(stream, each) for each in found):
-            self.hit = stream
+    def look(self, log: Log, entry: Entry, found: Iterable[bytes]) -> None:
+        """Look at the documents of a batch."""
+        if self.hit is None and any(self._is_seen(log.name, each) for each in found):
+            self.hit = Hit(log, entry)
+
+    def _is_seen(self, stream: str, document: bytes) -> bool:
+        try:
+            return self._sees(stream, document)
+        except Exception:  # those who bring the event are not to blame
+            logger.exception("a condition cannot be held against an event of %r", stream)
+            return True
+
+    async def is_true(self) -> bool:
+        """Whether the hit is one: the event came to be. Waits until that is known."""
+        hit = self.hit
+        if hit is None or hit.entry is None:
+            return False
+        while hit.is_under_way():  # noqa: ASYNC110 - this is rare, and soon over
+            await asyncio.sleep(POLL_SECONDS)
+        return hit.entry.receipt.position > 0
 
 
 class Watches:
@@ -49,7 +86,7 @@ class Watches:
         self._open.add(watch)
         for log in active:
             for entry in log.forming:
-                watch.look(log.name, self._documents(log, entry))
+                watch.look(log, entry, self._documents(log, entry))
         return watch
 
     def close(self, watch: Watch) -> None:
@@ -65,12 +102,12 @@ class Watches:
         if others:
             found = self._documents(log, entry)
             for each in others:
-                each.look(log.name, found)
+                each.look(log, entry, found)
 
-    def alarm(self, stream: str) -> None:
-        """Of lines that came by hand: nobody may trust his condition any more."""
+    def alarm(self, log: Log) -> None:
+        """Of lines that came by hand: nobody may trust his condition before he has checked it."""
         for each in self._open:
-            each.hit = each.hit or stream
+            each.hit = each.hit or Hit(log, None)
 
     def _documents(self, log: Log, entry: Entry) -> list[bytes]:
         lines = b"".join(entry.lines())
@@ -102,7 +139,7 @@ class CommitGuard:
             return None
         if watch.closed:
             return ConditionConflict("the commit was given up")
-        return None if watch.hit is None else condition_conflict(watch.hit)
+        return None if watch.hit is None else condition_conflict(watch.hit.log.name)
 
 
 def condition_conflict(stream: str, position: int | None = None) -> ConditionConflict:

@@ -1,0 +1,540 @@
+"""Positions: given once, in the order of durability, told when the index has them."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.document import KEYS
+from hub.errors import IndexFailed
+from hub.formats import NDJSON
+from hub.storage import sequencer as module
+from hub.storage.index import Additions, Index
+from hub.storage.log import Log
+from hub.storage.logfile import Disk
+from hub.storage.ordering import Stretch
+from hub.storage.sequencer import Sequencer
+from tests.storage.logs import Logs, order_of, runs_of
+from tests.web.wire import eventually
+
+
+class Trying(Index):
+    """An index that can be made to fail, or to wait, when it is written."""
+
+    error: Exception | None = None
+    adds = 0
+    threads: set[str]
+    gate: threading.Event | None = None
+    waits: threading.Event
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.threads = set()
+        self.waits = threading.Event()
+
+    def add(self, additions: Additions, *, sync: bool) -> None:
+        self.adds += 1
+        self.threads.add(threading.current_thread().name)
+        if self.gate:
+            self.waits.set()
+            assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        super().add(additions, sync=sync)
+
+
+class Bench:
+    """A sequencer over an index and logs."""
+
+    def __init__(self, directory: Path, *, sync: bool) -> None:
+        self.logs = Logs(directory / "events")
+        self.index = Trying(directory / "index.sqlite")
+        self.index.open()
+        self.sequencer = Sequencer(self.index, Disk(), self.logs.path, KEYS, sync=sync)
+        self.sequencer.load({}, 0)
+        self.sequencer.release(absent=False)
+        self.given: dict[int, tuple[str, int]] = {}
+
+    def grow(self, log: Log, count: int = 1, **how: Any) -> int:
+        """Append a group; return the position of its last event."""
+        commit = self.logs.grow(log, count, **how)
+        first = self.sequencer.take(commit)
+        for at in range(count):
+            self.given[first + at] = (log.name, commit.revision + at)
+        return first + count - 1
+
+    def check(self) -> None:
+        """What was given has no gaps, and the index has it all."""
+        assert sorted(self.given) == list(range(1, len(self.given) + 1))
+        assert self.sequencer.indexed == self.sequencer.head == len(self.given)
+        assert order_of(self.index, self.logs) == self.given
+
+    async def close(self) -> None:
+        await self.sequencer.close()
+        self.index.close()
+
+
+Open = Callable[..., Bench]
+
+
+@pytest.fixture(params=[True, False], ids=["synced", "unsynced"])
+async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, sync=request.param)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def inline(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench that need not sync."""
+    made = Bench(tmp_path, sync=False)
+    yield made
+    await made.close()
+
+
+async def test_positions_follow_each_other_over_all_logs(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    assert [bench.grow(a), bench.grow(b, 3), bench.grow(a, 2), bench.grow(a)] == [1, 4, 6, 7]
+    assert bench.sequencer.head == 7
+    assert bench.sequencer.indexed == 0
+    await bench.sequencer.settle()
+    bench.check()
+    assert {log.number for log in (a, b)} == {1, 2}
+    assert bench.sequencer.numbered == {1: a, 2: b}
+
+
+async def test_who_waits_for_a_position_waits_no_longer(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    gate = bench.index.gate = threading.Event()
+    first = bench.grow(a)
+    waiting = asyncio.ensure_future(bench.sequencer.settle(first))
+    if bench.sequencer._sync:  # else this loop itself would wait
+        await asyncio.to_thread(bench.index.waits.wait, 10)
+        last = bench.grow(a, 5)
+        later = asyncio.ensure_future(bench.sequencer.settle(last))
+        bench.index.gate = None
+        gate.set()
+        await waiting
+        await later
+    else:
+        gate.set()
+        await waiting
+    bench.check()
+    await bench.sequencer.settle(first)  # at once
+    assert bench.index.adds <= 2
+
+
+async def test_what_nobody_waits_for_is_written_a_little_later_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAZY_SECONDS", 0.05)
+    a = bench.logs.make("log-a")
+    for _ in range(100):
+        bench.grow(a)
+    assert bench.index.adds == 0
+    await eventually(lambda: bench.sequencer.indexed == 100)
+    assert bench.index.adds == 1
+    assert bench.index.threads == {"hub-index_0"}
+    bench.grow(a)
+    await eventually(lambda: bench.sequencer.indexed == 101)
+    bench.check()
+
+
+async def test_followers_are_told_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAZY_SECONDS", 60)
+    told: list[int] = []
+    bench.sequencer.on_indexed.append(lambda: told.append(bench.sequencer.indexed))
+    a = bench.logs.make("log-a")
+    bench.grow(a)
+    bench.sequencer.follow(True)
+    await eventually(lambda: told == [1])
+    for _ in range(50):
+        bench.grow(a, 2)
+        await asyncio.sleep(0)
+    await eventually(lambda: told[-1] == 101)
+    assert told == sorted(set(told))
+    bench.sequencer.follow(False)
+    bench.grow(a)
+    await asyncio.sleep(0.05)
+    assert bench.sequencer.indexed == 101
+    await bench.sequencer.settle()
+    bench.check()
+
+
+async def test_a_follower_that_fails_stops_nobody(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError("a mistake of a reader")
+
+    told: list[int] = []
+    bench.sequencer.on_indexed += [fail, lambda: told.append(1)]
+    bench.grow(bench.logs.make("log-a"))
+    await bench.sequencer.settle()
+    assert told == [1]
+    assert "a mistake of a reader" in caplog.text
+    bench.check()
+
+
+async def test_waiting_can_be_cancelled(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.grow(a)
+    waits = [asyncio.ensure_future(bench.sequencer.settle()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waits[0].cancel()
+    waits[2].cancel()
+    await waits[1]
+    bench.check()
+
+
+# Without syncing
+
+
+async def test_what_is_quick_is_written_without_a_thread(inline: Bench) -> None:
+    a, b = inline.logs.make("log-a"), inline.logs.make("log-b")
+
+    async def commit(log: Log) -> None:
+        await inline.sequencer.settle(inline.grow(log))
+
+    await asyncio.gather(*(commit(log) for log in (a, b) * 8))
+    assert inline.index.threads == {"MainThread"}
+    assert inline.index.adds < 4  # those who wait together are served together
+    inline.check()
+
+
+@pytest.mark.parametrize("how", ["many", "large", "unheld"])
+async def test_what_is_not_quick_is_written_in_the_thread(inline: Bench, how: str) -> None:
+    a, b = inline.logs.make("log-a"), inline.logs.make("log-b")
+    if how == "many":
+        for _ in range(module.INLINE_RUNS + 1):
+            inline.grow(a)
+    elif how == "large":
+        inline.grow(a, 10, size=module.INLINE_BYTES // 10)
+    else:
+        inline.grow(a, 3, held=False)
+    inline.grow(b)
+    await inline.sequencer.settle()
+    assert inline.index.threads == {"hub-index_0"}
+    inline.check()
+
+
+async def test_nothing_is_written_beside_the_thread(inline: Bench) -> None:
+    """Even if whoever gave it something to do waits no longer: a connection has one user."""
+    a = inline.logs.make("log-a")
+    begun, gate, using = threading.Event(), threading.Event(), threading.Lock()
+
+    def work() -> None:
+        with using:
+            begun.set()
+            assert gate.wait(10)
+
+    def alone(additions: Additions, *, sync: bool) -> None:
+        assert using.acquire(blocking=False), "two at once"
+        Index.add(inline.index, additions, sync=sync)
+        using.release()
+
+    inline.index.add = alone  # type: ignore[method-assign]
+    working = asyncio.ensure_future(inline.sequencer.in_thread(work))
+    await asyncio.to_thread(begun.wait, 10)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    inline.grow(a)
+    settling = asyncio.ensure_future(inline.sequencer.settle())
+    await asyncio.sleep(0.05)
+    assert not settling.done()
+    gate.set()
+    await settling
+    inline.check()
+
+
+async def test_what_fails_though_nobody_waits_is_no_noise(bench: Bench) -> None:
+    gate = threading.Event()
+
+    def fail() -> None:
+        assert gate.wait(10)
+        raise ValueError("nobody hears this")
+
+    working = asyncio.ensure_future(bench.sequencer.in_thread(fail))
+    await asyncio.sleep(0.01)
+    working.cancel()
+    gate.set()
+    await bench.sequencer.in_thread(int)
+
+
+# Failures
+
+
+def full() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+@pytest.mark.parametrize("error", [full(), OSError(28, "no space"), ValueError("a mistake")])
+async def test_when_the_index_fails_nothing_is_lost_and_the_order_stays(
+    bench: Bench,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LAZY_SECONDS", 0.01)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    bench.grow(a)
+    await bench.sequencer.settle()
+    bench.index.error = error
+    for log in (a, b, a):
+        bench.grow(log, 2)
+        with pytest.raises(IndexFailed, match="events are stored"):
+            await bench.sequencer.settle()
+        with pytest.raises(IndexFailed, match="nothing of this was stored"):
+            bench.sequencer.check()
+    assert bench.sequencer.indexed == 1
+    bench.grow(bench.logs.make("log-c"), 3)
+    await asyncio.sleep(0.1)  # it is tried again and again
+    assert caplog.text.count("the index could not be written") == 1
+    bench.index.error = None
+    await eventually(lambda: bench.sequencer.indexed == bench.sequencer.head)
+    assert "the index can be written again" in caplog.text
+    bench.sequencer.check()
+    bench.grow(a)
+    await bench.sequencer.settle()
+    bench.check()
+
+
+async def test_only_damage_condemns_the_index(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    marker = tmp_path / "index.sqlite-damaged"
+    for error, condemned in ((full(), False), (sqlite3.DatabaseError("malformed"), True)):
+        bench.grow(bench.logs.make(f"log-{condemned}"))
+        bench.index.error = error
+        with pytest.raises(IndexFailed):
+            await bench.sequencer.settle()
+        bench.index.error = None
+        assert marker.exists() is condemned
+        await eventually(lambda: bench.sequencer.indexed == bench.sequencer.head)
+
+
+async def test_groups_that_came_during_a_failed_write_come_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    bench = Bench(tmp_path, sync=True)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    gate = bench.index.gate = threading.Event()
+    bench.index.error = full()
+    bench.grow(a)
+    settling = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    bench.grow(b)
+    bench.grow(a)
+    bench.index.gate = None
+    gate.set()
+    with pytest.raises(IndexFailed):
+        await settling
+    bench.index.error = None
+    await bench.sequencer.settle()
+    bench.check()
+    await bench.close()
+
+
+async def test_more_lines_than_may_be_held_are_read_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD_BYTES", 1000)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    for _ in range(30):
+        bench.grow(a, 2)
+        bench.grow(b, 3)
+    assert sum(len(each.lines or b"") for each in bench.sequencer._queue) <= 1000
+    await bench.sequencer.settle()
+    bench.check()
+    for run in runs_of(bench.index):
+        log = bench.sequencer.numbered[run.log]
+        text = bench.logs.path(log).read_bytes()[run.offset : run.offset + run.size]
+        assert text.endswith(b"\n")
+        assert text.count(b"\n") == run.count
+
+
+# Without an index
+
+
+async def test_without_an_index_nothing_has_a_position(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=True)
+    bench.sequencer.release(absent=True)
+    a = bench.logs.make("log-a")
+    assert bench.sequencer.take(bench.logs.grow(a)) == 0
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    with pytest.raises(IndexFailed):
+        bench.sequencer.check()
+    assert (a.number, bench.sequencer.head) == (0, 0)
+    await bench.close()
+
+
+async def test_what_comes_while_an_index_is_attached_comes_behind(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=True)
+    told: list[int] = []
+    bench.sequencer.on_indexed.append(lambda: told.append(1))
+    bench.sequencer.release(absent=True)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.sequencer.take(bench.logs.grow(a))
+    bench.sequencer.hold()
+    assert bench.sequencer.take(bench.logs.grow(a, 2)) == 0
+    assert bench.sequencer.take(bench.logs.grow(b)) == 0
+    with pytest.raises(IndexFailed):  # its commit was never told a position
+        await bench.sequencer.settle(0)
+    bench.sequencer.load({}, 0)
+    line = bench.logs.path(a).read_bytes().split(b"\n")[0] + b"\n"
+    bench.sequencer.adopt([Stretch(a, 1, 0, line, 1)])
+    bench.sequencer.release(absent=False)
+    assert told
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle(0)
+    await bench.sequencer.settle()
+    assert order_of(bench.index, bench.logs) == {
+        1: ("log-a", 1),
+        2: ("log-a", 2),
+        3: ("log-a", 3),
+        4: ("log-b", 1),
+    }
+    await bench.close()
+
+
+# Adopting, loading
+
+
+async def test_what_has_no_position_is_adopted_behind_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD_BYTES", 100)  # in several transactions
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    bench.grow(a, 2)
+    await bench.sequencer.settle()
+    stretches = []
+    for log in (a, b, b, a):
+        commit = bench.logs.grow(log, 2)
+        assert commit.lines
+        stretches.append(Stretch(log, commit.revision, commit.start, commit.lines, 2))
+        for revision in (commit.revision, commit.revision + 1):
+            bench.given[len(bench.given) + 1] = (log.name, revision)
+    bench.sequencer.adopt(iter(stretches))
+    bench.check()
+    bench.grow(b)
+    await bench.sequencer.settle()
+    bench.check()
+
+
+async def test_a_new_sequencer_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=False)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.grow(a, 3)
+    bench.grow(b, 3)
+    await bench.close()
+    bench.index.open()
+    again = bench.sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=True)
+    again.load({1: a, 2: b}, 2)
+    again.release(absent=False)
+    assert again.head == again.indexed == 6
+    bench.grow(b)  # it joins the last run
+    bench.grow(bench.logs.make("log-c"))
+    await again.settle()
+    bench.check()
+    assert [(run.position, run.count) for run in runs_of(bench.index)] == [(1, 3), (4, 4), (8, 1)]
+    assert again.numbered[3].name == "log-c"
+    await bench.close()
+
+
+# Closing
+
+
+async def test_closing_writes_what_is_pending_and_answers_who_waits(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.grow(a)
+    waiting = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.sleep(0)
+    bench.grow(a)
+    last = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.sleep(0)
+    await bench.sequencer.close()
+    await waiting
+    await last
+    bench.check()
+
+
+async def test_closing_writes_what_nobody_waits_for(bench: Bench) -> None:
+    bench.grow(bench.logs.make("log-a"), 5)
+    await bench.sequencer.close()
+    bench.check()
+    bench.grow(bench.logs.all[0])
+    with pytest.raises(IndexFailed, match="shutting down"):
+        await asyncio.wait_for(bench.sequencer.settle(), 5)
+
+
+async def test_closing_while_the_index_fails_keeps_nobody_waiting(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.index.error = full()
+    bench.grow(bench.logs.make("log-a"))
+    waiting = [asyncio.ensure_future(bench.sequencer.settle()) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    bench.grow(bench.logs.all[0])
+    waiting.append(asyncio.ensure_future(bench.sequencer.settle()))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(bench.sequencer.close(), 5)
+    for each in waiting:
+        with pytest.raises(IndexFailed):
+            await each
+    assert "the index lacks the last positions" in caplog.text
+
+
+async def test_closing_during_a_write_waits_for_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=True)
+    gate = bench.index.gate = threading.Event()
+    bench.grow(bench.logs.make("log-a"))
+    waiting = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    closing = asyncio.ensure_future(bench.sequencer.close())
+    bench.grow(bench.logs.all[0])
+    await asyncio.sleep(0.01)
+    gate.set()
+    await closing
+    await waiting
+    bench.check()
+    bench.index.close()
+
+
+# The write-ahead log
+
+
+async def test_a_long_log_is_checkpointed_in_the_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(Index, "is_long", lambda self: len(called) < 2)
+    monkeypatch.setattr(
+        Index, "checkpoint", lambda self: called.append(threading.current_thread().name)
+    )
+    a = bench.logs.make("log-a")
+    for _ in range(5):
+        bench.grow(a)
+        await bench.sequencer.settle()
+    await bench.sequencer.in_thread(int)
+    assert called == ["hub-index_0"]  # and not again at once
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
+    bench.sequencer._next_checkpoint = 0
+    for _ in range(3):
+        bench.grow(a)
+        await bench.sequencer.settle()
+        await bench.sequencer.in_thread(int)
+    assert called == ["hub-index_0"] * 2
+    bench.check()
