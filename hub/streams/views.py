@@ -214,7 +214,7 @@ class DerivedView(View):
             ]
 
     async def wait(self, after: int) -> None:
-        if self._engine.head <= self._seen:
+        if self.head() <= after:
             await self._waiting.for_order()
 
 
