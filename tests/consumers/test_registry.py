@@ -185,6 +185,7 @@ async def test_a_stop_is_on_disk_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 1000)
     streams["stream-1"].add({"n": 1})
     consumers = await open_consumers()
     await consumers.put("one", "stream-1", THROW)
@@ -204,6 +205,22 @@ async def test_putting_again_begins_again(open_consumers: Open, streams: Memory)
     assert await reached(consumer, 3) == {"m": 102}
     await consumers.close()
     assert (await open_consumers()).find("one").definition.stream == "stream-2"
+
+
+async def test_the_one_that_was_replaced_folds_no_more(
+    open_consumers: Open, streams: Memory
+) -> None:
+    consumers = await open_consumers()
+    consumer, _ = await consumers.put("one", "stream-1", COUNT)
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        await consumers.put("one", "stream-1", COUNT)
+    for at in range(1, 11):
+        streams["stream-1"].add({"n": 1})
+        assert await reached(consumer, at) == {"n": at}
+    await asyncio.sleep(0.05)
+    assert bytes(consumer.progress.state) == b'{"n":10}'
+    assert consumer.folded == 10
 
 
 async def test_the_end_of_a_stream_is_a_start(open_consumers: Open, streams: Memory) -> None:

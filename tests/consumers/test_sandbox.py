@@ -62,6 +62,17 @@ def test_the_state_goes_on_from_batch_to_batch() -> None:
     assert sandbox.state == b'{"n":16}'
 
 
+def test_between_batches_the_state_is_what_json_makes_of_it() -> None:
+    handler = """(e, s) => ({
+        was: s.made?.constructor.name ?? null,
+        gone: s.gone === undefined,
+        made: new (class Special { n = 1 })(),
+    })"""
+    sandbox = Sandbox(handler, b"{}", LIMITS)
+    assert json.loads(sandbox.fold(batch({}, {})))["was"] == "Special"
+    assert json.loads(sandbox.fold(batch({})))["was"] == "Object"
+
+
 @pytest.mark.parametrize(
     "handler",
     [
@@ -388,6 +399,13 @@ def test_a_state_of_great_depth_is_an_error() -> None:
     deep = b"[" * 500 + b"{}" + b"]" * 500
     assert growing.state == deep
     assert Sandbox("(e, s) => s", deep, LIMITS).fold(batch({})) == deep
+
+
+@pytest.mark.parametrize("much", ["'x'.repeat(2 ** 28)", "new Uint8Array(2 ** 28)"])
+def test_memory_has_a_limit(much: str) -> None:
+    # Bombs that go off bit by bit are in the tests of the pool: the engine may crash at them.
+    found = fault(f"(e, s) => {{ if (e.n === 2) {much} }}", {"n": 1}, {"n": 2})
+    assert found == Fault(Why.MEMORY, f"it took more than {LIMITS.memory} bytes of memory", 2)
 
 
 def test_events_of_a_batch_give_their_memory_back() -> None:

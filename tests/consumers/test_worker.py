@@ -92,6 +92,9 @@ def test_a_fault_costs_its_sandbox_and_no_other(worker: Running) -> None:
     assert (reply.fault.why, reply.fault.at) == (Why.TIME, 1)
     assert worker.ask("good", 2).state == b'{"n":2}'
     assert worker.ask("bad", 1, handler=COUNT, state=b"{}").state == b'{"n":1}'
+    worker.ask("bad", 1, handler="(e, s) => missing", state=b"{}")
+    with pytest.raises(Gone):
+        worker.ask("bad", 1)
 
 
 def test_a_sandbox_can_be_dropped(worker: Running) -> None:
