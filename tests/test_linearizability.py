@@ -28,7 +28,7 @@ from hub.sse import Parser
 from tests.conftest import Client, RunHub, StartHub
 from tests.process import PATIENCE, HubProcess
 from tests.web.streaming import Document, commit, of_type, read, split
-from tests.web.wire import TSV
+from tests.web.wire import TSV, post
 
 # One of a hundred
 
@@ -84,6 +84,35 @@ async def test_one_of_a_hundred_with_the_same_condition(hub: Client, spread: str
     assert sorted(told) == ONE_OF_A_HUNDRED
     found = await read(hub, "/query", types="N")
     assert [each["payload"]["n"] for each in found] == [told.index(201)]
+
+
+async def test_no_position_comes_before_one_that_rules_it_out(hub: Client) -> None:
+    """Posts and plain commits have no condition, but the conditions of others see them.
+
+    Whoever was not seen because he came later, has a later position too.
+    """
+    for _ in range(5):
+        async with hub.get("/query?types=N") as answer:
+            condition = json.loads(answer.headers["x-event-store-query-condition"])
+
+        async def decide(number: int, condition: Document = condition) -> int:
+            body = {"events": of_type("M"), "condition": condition}
+            async with hub.post(f"/streams/orders-{number}/commit", json=body) as answer:
+                told = await answer.json()
+                return int(told["position"]) if answer.status == 201 else 0
+
+        deciding = [asyncio.create_task(decide(number)) for number in range(20)]
+        posting = asyncio.create_task(post(hub, "/a-channel?event=N", "text"))
+        deciding += [asyncio.create_task(decide(number)) for number in range(20)]
+        await posting
+        positions = [place for place in await asyncio.gather(*deciding) if place]
+        order = await read(hub, "/streams/_all")
+        first = next(
+            at
+            for at, each in enumerate(order, 1)
+            if each["payload"]["type"] == "N" and at > condition["noneMatchAfter"]
+        )
+        assert all(place < first for place in positions)
 
 
 async def test_a_commit_that_is_given_up(hub: Client) -> None:

@@ -73,6 +73,13 @@ class Guard(Protocol):
         """Why the commit cannot come right behind this version, or None if it can."""
 
 
+class Earlier(Protocol):
+    """A batch of another log that must have its position before one that came later."""
+
+    def is_under_way(self) -> bool:
+        """Whether it has yet to get it, or to fail."""
+
+
 class Committed(Struct, frozen=True):
     """A group that has become visible: bytes `start` to `end` of the log.
 

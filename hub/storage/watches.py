@@ -41,17 +41,28 @@ class Hit(Struct):
 
 
 class Watch:
-    """One commit's eyes. `hit` is the first such event."""
+    """One commit's eyes. `hit` is the first such event, `own` what the commit brings."""
 
     def __init__(self, sees: Sees) -> None:
         self._sees = sees
         self.hit: Hit | None = None
+        self.own: Hit | None = None  # once it has its place
         self.closed = False
 
-    def look(self, log: Log, entry: Entry, found: Iterable[bytes]) -> None:
-        """Look at the documents of a batch."""
-        if self.hit is None and any(self._is_seen(log.name, each) for each in found):
+    def look(self, log: Log, entry: Entry, found: Iterable[bytes]) -> bool:
+        """Look at the documents of a batch; return whether one is ruled out."""
+        seen = any(self._is_seen(log.name, each) for each in found)
+        if seen and self.hit is None:
             self.hit = Hit(log, entry)
+        return seen
+
+    def is_under_way(self) -> bool:
+        """Whether the commit has its place, but no position yet."""
+        return self.own is not None and self.own.is_under_way()
+
+    def brings_to(self, log: Log) -> bool:
+        """Whether it is this log that the commit goes to."""
+        return self.own is not None and self.own.log is log
 
     def _is_seen(self, stream: str, document: bytes) -> bool:
         try:
@@ -76,6 +87,7 @@ class Watches:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._open: set[Watch] = set()
+        self._given_up: set[Watch] = set()  # their commits may be under way all the same
 
     def open(self, sees: Sees, active: Iterable[Log]) -> Watch:
         """Watch from now on, and what is on its way into the files of `active` logs.
@@ -93,16 +105,30 @@ class Watches:
         """Watch no longer: a commit that has not got its place by now must not get it."""
         self._open.discard(watch)
         watch.closed = True
+        if watch.is_under_way():
+            self._given_up.add(watch)
 
-    def tell(self, log: Log, entry: Entry, guard: Guard | None) -> None:
-        """Of a batch that has got its place: all but the one who brings it look at it."""
-        if not self._open:
-            return
-        others = [each for each in self._open if each.hit is None and each is not _own(guard)]
-        if others:
-            found = self._documents(log, entry)
-            for each in others:
-                each.look(log, entry, found)
+    def tell(self, log: Log, entry: Entry, guard: Guard | None) -> list[Watch]:
+        """Of a batch that has got its place: all but the one who brings it look at it.
+
+        Returns whose commits got theirs before, though they rule it out: it must not
+        get a position before they do.
+        """
+        if not self._open and not self._given_up:
+            return []
+        own = _own(guard)
+        if own is not None:
+            own.own = Hit(log, entry)
+        self._given_up = {each for each in self._given_up if each.is_under_way()}
+        others = [
+            each
+            for each in self._open | self._given_up
+            if each is not own and (each.hit is None or each.is_under_way())
+        ]
+        found = self._documents(log, entry) if others else []
+        seen = [each for each in others if each.look(log, entry, found)]
+        # In one log they come one after the other anyway.
+        return [each for each in seen if each.is_under_way() and not each.brings_to(log)]
 
     def alarm(self, log: Log) -> None:
         """Of lines that came by hand: nobody may trust his condition before he has checked it."""

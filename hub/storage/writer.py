@@ -12,7 +12,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,10 +33,13 @@ from hub.formats import Batch
 from hub.options import Durability
 from hub.storage.group import Entry, Receipt, enter
 from hub.storage.groupfiles import GroupFiles
-from hub.storage.log import Committed, Guard, Log, Pending
+from hub.storage.log import Committed, Earlier, Guard, Log, Pending
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
 from hub.storage.syncing import RegularSync
+
+EARLIER_SECONDS = 0.001
+"""Between two looks at whether a batch that must have its position before has it."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -56,7 +59,7 @@ class Writer:
         committed: Callable[[Committed], None],
         clock: Callable[[], int] = time.time_ns,
         unmade: Callable[[Log], None] = lambda log: None,
-        forming: Callable[[Log, Entry, Guard | None], None] = lambda log, entry, guard: None,
+        forming: Callable[[Log, Entry, Guard | None], Iterable[Earlier]] = lambda *_: (),
     ) -> None:
         self._directory = directory
         self._disk = disk
@@ -188,7 +191,7 @@ class Writer:
         try:
             while True:
                 order = structs.replace(log.order)
-                accepted, refused = self._form(log, order, group)
+                accepted, refused, earlier = self._form(log, order, group)
                 if not accepted:
                     break
                 try:
@@ -202,23 +205,30 @@ class Writer:
                 except OSError as error:
                     raise self._failed(log, error) from error
             if accepted:
+                for each in earlier:
+                    while each.is_under_way():  # noqa: ASYNC110 - this is rare, and soon over
+                        await asyncio.sleep(EARLIER_SECONDS)
                 self._succeed(log, accepted, end, lines, order, began)
         finally:
             log.forming = []
             self.active.discard(log)
-        for each, refusal in refused:
-            if not each.done.done():
-                each.done.set_exception(refusal)
+        for pending, refusal in refused:
+            if not pending.done.done():
+                pending.done.set_exception(refusal)
 
     def _form(
         self, log: Log, order: IdOrder, group: list[Pending]
-    ) -> tuple[list[Pending], list[tuple[Pending, HubError]]]:
-        """Give each batch its ids and revisions, unless its guard refuses: one synchronous step."""
+    ) -> tuple[list[Pending], list[tuple[Pending, HubError]], list[Earlier]]:
+        """Give each batch its ids and revisions, unless its guard refuses: one synchronous step.
+
+        Also returns what must have its position before.
+        """
         version = log.version
         log.forming = []
         self.active.add(log)
         accepted: list[Pending] = []
         refused: list[tuple[Pending, HubError]] = []
+        earlier: list[Earlier] = []
         for each in group:
             error = each.guard.refusal(log.name, version) if each.guard else None
             if error:
@@ -228,8 +238,8 @@ class Writer:
             log.forming.append(entry)
             accepted.append(each)
             version += entry.receipt.count
-            self._forming(log, entry, each.guard)
-        return accepted, refused
+            earlier += self._forming(log, entry, each.guard)
+        return accepted, refused, earlier
 
     def _succeed(
         self,
