@@ -1,14 +1,16 @@
 """Commits of single events, each answered before the next of its connection.
 
-The peer is the event-storage library behind a small server (`peer/server.mjs`);
-its own HTTP layer is not on npm, so the figures that its page gives are told
-beside. Both write to the system's cache and do not sync.
+The peer is event-storage-http, which is not on npm: the hub is compared with the
+figures that its page gives, and beside with the library under it, behind a server
+as small as can be (`peer/server.mjs`), in the same run. All write to the system's
+cache and do not sync.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -29,8 +31,7 @@ PUBLISHED = {
 """Commits per second that the peer's page gives for its own HTTP layer, by `CONNECTIONS`."""
 
 _STREAMS = {"sharded": "a stream for each connection", "single": "one stream"}
-_TIMES = 5
-"""How many times faster than the peer the hub is to be."""
+_GOAL = Goal(5, at_least=True)
 
 
 class Lane(NamedTuple):
@@ -53,12 +54,13 @@ def commits(run: Run) -> list[Figure]:
             running["peer"] = stack.enter_context(servers.event_storage(core, directory))
         except PeerMissing as error:
             missing = str(error)
-        return [
-            _figure(
-                streams, [_measure(run, running, streams, each) for each in CONNECTIONS], missing
-            )
-            for streams in PUBLISHED
-        ]
+        figures: list[Figure] = []
+        for streams in PUBLISHED:
+            measured = [_measure(run, running, streams, each) for each in CONNECTIONS]
+            figures += _figures(streams, measured)
+        if missing:
+            figures.append(Figure("commit-beside", notes=(f"not measured: {missing}",)))
+        return figures
 
 
 def commit(stream: str, **members: object) -> bytes:
@@ -90,28 +92,46 @@ def _measure(run: Run, running: dict[str, Server], streams: str, count: int) -> 
     return lanes
 
 
-def _figure(streams: str, measured: list[dict[str, Lane]], missing: str) -> Figure:
-    """The connections at which the hub comes off worst; the others in the notes."""
-    goal = Goal(_TIMES, at_least=True)
-    figures: list[Figure] = []
-    notes: list[str] = []
-    for count, known, lanes in zip(CONNECTIONS, PUBLISHED[streams], measured, strict=True):
-        ours = lanes["hub"].rates
-        theirs = lanes["peer"].rates if "peer" in lanes else [float(known)] * len(ours)
-        figure = compared("", "commits/s", ours, theirs, goal)
-        figures.append(figure)
-        middle = statistics.median(ours)
-        used = "; ".join(f"{name} used {lane.busy}" for name, lane in lanes.items())
-        notes.append(
-            f"{count} connections: {middle:,.0f} commits/s, {figure.ratio:.2f} times the peer's "
-            f"{figure.peer:,.0f}, {middle / known:.2f} times the {known:,} of its page; {used}"
-        )
-    if missing:
-        notes.append(f"the peer's figures are those of its page: {missing}")
+def _figures(streams: str, measured: list[dict[str, Lane]]) -> list[Figure]:
+    """The hub against the peer's page, and against what runs beside it if that does."""
+    ours = [lanes["hub"] for lanes in measured]
+    page = [[float(known)] * len(ours[0].rates) for known in PUBLISHED[streams]]
+    figures = [_worst(f"commit-{streams}", "the figures of its page", streams, ours, page, _GOAL)]
+    if "peer" in measured[0]:
+        beside = [lanes["peer"] for lanes in measured]
+        rates = [lane.rates for lane in beside]
+        name = "event-storage behind Node's HTTP, here"
+        figure = _worst(f"commit-{streams}-beside", name, streams, ours, rates, None)
+        used = [
+            f"{n} connections: the peer used {lane.busy}"
+            for n, lane in zip(CONNECTIONS, beside, strict=True)
+        ]
+        figures.append(dataclasses.replace(figure, notes=(*figure.notes, *used)))
+    return figures
+
+
+def _worst(
+    name: str,
+    peer: str,
+    streams: str,
+    ours: Sequence[Lane],
+    theirs: Sequence[Sequence[float]],
+    goal: Goal | None,
+) -> Figure:
+    """The number of connections at which the hub comes off worst; the others in the notes."""
+    figures = [
+        compared("", "commits/s", lane.rates, rates, goal)
+        for lane, rates in zip(ours, theirs, strict=True)
+    ]
+    notes = [
+        f"{count} connections: {each.hub:,.0f} commits/s, {each.ratio:.2f} times {each.peer:,.0f}; "
+        f"hub used {lane.busy}"
+        for count, each, lane in zip(CONNECTIONS, figures, ours, strict=True)
+    ]
     worst = min(figures, key=lambda figure: figure.ratio or 0)
-    count = CONNECTIONS[figures.index(worst)]
     title = (
-        f"commit-{streams}: commits of one event, {_STREAMS[streams]}, {count} connections (the "
-        f"worst of {', '.join(map(str, CONNECTIONS))}); peer: event-storage behind Node's HTTP"
+        f"{name}: commits of one event, {_STREAMS[streams]}, connections: "
+        f"{CONNECTIONS[figures.index(worst)]}, the worst of {', '.join(map(str, CONNECTIONS))}; "
+        f"peer: {peer}"
     )
     return dataclasses.replace(worst, name=title, notes=tuple(notes))

@@ -10,7 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +50,15 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Processor time of a process and its children that still run."""
+    """Processor time of a process and its children that still run, whichever thread began them."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:
         return 0.0
+    children: list[str] = []
+    for each in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended
+            children += each.read_text().split()
     own = (int(stat[11]) + int(stat[12])) / _TICKS
     return own + sum(cpu_seconds(int(each)) for each in children)
 

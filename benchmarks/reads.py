@@ -50,7 +50,7 @@ def kinds(count: int) -> list[Kind]:
         Kind("join", join, count, 500_000),
         Kind("category", category, count, 500_000),
         Kind("category-range", f"{category}/from/{low}/until/{high}", high - low + 1, 500_000),
-        Kind("category-backward", f"{category}/backwards/{count}", count, 500_000),
+        Kind("category-backward", f"{category}/until/{count}/backwards/{count}", count, 500_000),
     ]
 
 
@@ -145,12 +145,12 @@ class Readers:
 
 def small(run: Run) -> list[Figure]:
     """Reads of a store of the size that the peer's own benchmark has."""
-    return _reads(run, run.pick(fixture.SMALL, 400), run.pick(7, 1))
+    return _reads(run, run.pick(fixture.SMALL, 400), run.pick(5, 1))
 
 
 def large(run: Run) -> list[Figure]:
     """Reads of a store a hundred times as large."""
-    return _reads(run, run.pick(fixture.LARGE, 4000), run.pick(5, 1))
+    return _reads(run, run.pick(fixture.LARGE, 4000), run.pick(3, 1))
 
 
 def _reads(run: Run, count: int, rounds: int) -> list[Figure]:
