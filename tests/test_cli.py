@@ -33,6 +33,12 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "max_subscriptions": ("5", 5),
     "heartbeat": ("2.5", 2.5),
     "retry": ("100", 100),
+    "max_consumers": ("7", 7),
+    "consumer_workers": ("3", 3),
+    "consumer_seconds": ("0.5", 0.5),
+    "consumer_memory_bytes": ("5000000", 5000000),
+    "max_state_bytes": ("6000", 6000),
+    "max_handler_bytes": ("700", 700),
     "access_log": ("true", True),
 }
 """A value of each option other than its default: in words, and as the hub gets it."""

@@ -50,7 +50,7 @@ LOOK_SECONDS = 1.0
 CLOSE_SECONDS = 0.5
 """For the last checkpoints; what they do not hold is folded again."""
 
-SHARE_SECONDS = 0.001
+SHARE_SECONDS = 0.002
 """For each consumer that has something to do, each other one rests as long after a batch."""
 
 EMPTY = Raw(b"{}")
