@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -84,13 +84,15 @@ class Tail:
         self._next = 0
         return True
 
-    def take(self, until: bytes | None) -> Stretch:
-        """The next event, and what follows it up to a time."""
+    def take(self, before: tuple[bytes, str] | None) -> Stretch:
+        """The next event, and what follows it before a time and the name of a log."""
         first = self._next
-        if until is None:
+        if before is None:
             self._next = len(self._lines)
         else:
-            self._next = max(first + 1, bisect_right(self._times, until, first))
+            time, name = before
+            bisect = bisect_right if self.log.name < name else bisect_left
+            self._next = max(first + 1, bisect(self._times, time, first))
         part = self._lines[first : self._next]
         lines = b"\n".join(part) + b"\n"
         stretch = Stretch(self.log, self._revision, self._start, lines, len(part))
@@ -125,16 +127,16 @@ def _normal(identity: bytes) -> bytes:
 
 
 def in_time_order(disk: Disk, tails: Iterable[Tail]) -> Iterator[Stretch]:
-    """All events of the tails, the earliest first. Raises `OSError`."""
+    """All events of the tails, the earliest first, at one time by log. Raises `OSError`."""
     waiting = list(tails)
     size = max(LEAST_BYTES, min(MOST_BYTES, HELD_BYTES // max(1, len(waiting))))
     heap = [(tail.time, tail.log.name, tail) for tail in waiting if tail.fill(disk, size)]
     heapq.heapify(heap)
     while heap:
         _, name, tail = heapq.heappop(heap)
-        until = heap[0][0] if heap else None
-        yield tail.take(until)
+        before = heap[0][:2] if heap else None
+        yield tail.take(before)
         while (more := tail.fill(disk, size)) and tail.is_within_commit():
-            yield tail.take(tail.time)
+            yield tail.take(before)
         if more:
             heapq.heappush(heap, (tail.time, name, tail))

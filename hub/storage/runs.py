@@ -202,7 +202,7 @@ def parts_of(lines: list[bytes]) -> Iterable[list[bytes]]:
     part: list[bytes] = []
     size = 0
     for line in lines:
-        if part and (len(part) >= RUN_EVENTS or size + len(line) > RUN_BYTES):
+        if part and (len(part) >= RUN_EVENTS or size + len(line) >= RUN_BYTES):
             yield part
             part, size = [], 0
         part.append(line)

@@ -20,6 +20,7 @@ _HASH_BYTES = 7
 """So that a term is an integer that SQLite can hold."""
 
 _REMEMBERED = 16_384
+_UNREADABLE = (*NOT_JSON, UnicodeDecodeError)
 _SHORT = 200
 
 
@@ -62,7 +63,7 @@ def _read_documents(lines: list[bytes], keys: Keys, types: set[str], tags: set[s
     for line in lines:
         try:
             labels = read(line)
-        except NOT_JSON:
+        except _UNREADABLE:
             continue
         types.add(labels.type)
         if labels.tags:
@@ -83,7 +84,7 @@ def _read_rows(lines: list[bytes], keys: Keys, types: set[str], tags: set[str]) 
         if data.lstrip(b" \t\x0b")[:1] == b"{":
             try:
                 labels = read(data.replace(LINE_BREAK, b"\n"))
-            except NOT_JSON:
+            except _UNREADABLE:
                 continue
             types.add(labels.type)
             tags.update(labels.tags)

@@ -297,6 +297,7 @@ async def test_when_the_index_fails_nothing_is_lost_and_the_order_stays(
         with pytest.raises(IndexFailed, match="nothing of this was stored"):
             bench.sequencer.check()
     assert bench.sequencer.indexed == 1
+    assert all(each.lines is None for each in bench.sequencer._queue)  # they might be many
     bench.grow(bench.logs.make("log-c"), 3)
     await asyncio.sleep(0.1)  # it is tried again and again
     assert caplog.text.count("the index could not be written") == 1
