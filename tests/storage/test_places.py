@@ -89,12 +89,11 @@ def test_blocks_before_a_place_are_whole_lines_and_lose_none(
         assert backwards == expected[::-1]
 
 
-@given(lines_of_a_log, blocks, st.data(), st.integers(0, 35))
-def test_counting_and_skipping_lines(
-    lines: list[bytes], block: int, data: st.DataObject, number: int
-) -> None:
+@given(lines_of_a_log, blocks, st.data())
+def test_counting_and_skipping_lines(lines: list[bytes], block: int, data: st.DataObject) -> None:
     with stored(lines, block) as (path, starts):
         first, last = within(starts, data)
+        number = data.draw(st.integers(0, last - first + 2))
         start, end = starts[first], starts[last]
         assert places.count(Disk(), path, start, end) == last - first
         expected = starts[min(first + number, last)]
@@ -129,3 +128,12 @@ def test_a_log_that_does_not_end_with_a_line_is_an_error(tmp_path: Path) -> None
     path.write_bytes(b"line\nno end")
     with pytest.raises(OSError, match="does not end with a line break"):
         places.block(Disk(), path, 5, 11)
+
+
+def test_any_number_of_lines_of_a_block_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines = [b"x" * (n * n % 7) + b"\n" for n in range(60)]
+    path.write_bytes(b"".join(lines))
+    size = path.stat().st_size
+    for number in range(61):
+        assert places.skip(Disk(), path, 0, number, size) == len(b"".join(lines[:number]))

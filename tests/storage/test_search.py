@@ -220,7 +220,7 @@ def test_counting_lines(lines: list[Line], form: str, block: int, data: st.DataO
     model = Model(lines, form)
     start = data.draw(st.sampled_from(model.places))
     only = data.draw(st.sampled_from([None, *TYPES]))
-    number = data.draw(st.integers(0, 35))
+    number = data.draw(st.integers(0, len(lines) + 2))
     event = None if only is None else only.encode()
     found = model.of_type(start, model.end, only)
     with small_blocks(block), reader_of(model, False) as reader:

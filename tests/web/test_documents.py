@@ -241,15 +241,18 @@ async def test_a_log_goes_on_after_a_restart(start_hub: StartHub, events: Path) 
 
 async def test_the_key_of_the_type_is_an_option(start_hub: StartHub, events: Path) -> None:
     hub = await start_hub(engine=FilesEngine(events, keys=Keys(type="kind")))
-    await commit(hub, "a-channel", {"kind": "k", "type": "t"})
+    await commit(hub, "a-channel", {"kind": "k"}, {"kind": "k", "type": "t"}, {"type": "k"})
     await post(hub, "/b-channel?event=k", '{"type":"t"}')
     for path in ("/a-channel?event=k", "/a-channel?event=k&tail=1"):
         _, body = await get(hub, path)
-        assert [row[1:] for row in rows_of(body)] == [["k", '{"kind":"k","type":"t"}']]
+        assert [row[1:] for row in rows_of(body)][-1] == ["k", '{"kind":"k","type":"t"}']
+        assert body.count(b"\n") == (1 if "tail" in path else 2)
     _, body = await get(hub, "/b-channel", **AS_NDJSON)
     assert b'"payload":{"kind":"k","type":"t"}' in body
     async with subscribe(hub, "/a-channel?since=start&event=k") as following:
-        assert [each.event for each in await following.take(1)] == ["k"]
+        assert [each.event for each in await following.take(2)] == ["k", "k"]
+        await commit(hub, "a-channel", {"kind": "x", "type": "k"}, {"kind": "k", "n": 1})
+        assert [each.data for each in await following.take(1)] == ['{"kind":"k","n":1}']
 
 
 # Subscriptions
