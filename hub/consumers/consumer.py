@@ -39,6 +39,9 @@ LONG_SECONDS = 0.1
 BATCH_BYTES = 2 * 1024 * 1024
 """Bytes of documents in a batch of more than one."""
 
+LOOK_SECONDS = 5.0
+"""Until a log is looked at without having been told: somebody may have appended by hand."""
+
 REST_SECONDS = 0.005
 """Pause after the last event that there is, so that the next ones come as a batch."""
 
@@ -139,7 +142,9 @@ class Consumer:
         try:
             while True:
                 if ahead is None:
-                    await source.wait(self.progress.seen)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await source.wait(self.progress.seen)
                     asked = self._most()
                     piece = await source.read(self.progress.seen, asked)
                 else:

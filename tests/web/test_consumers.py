@@ -6,13 +6,15 @@ import asyncio
 import gzip
 import json
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
 
+from hub.consumers import consumer
 from tests.conftest import Client, StartHub
-from tests.web.wire import Subscription, get, post, refused, subscribe
+from tests.web.wire import Subscription, append_by_hand, get, post, refused, subscribe
 
 COUNT = "(event, state) => ({ n: (state.n || 0) + 1 })"
 LAST = "(event, state) => ({ last: event })"
@@ -560,3 +562,14 @@ async def test_a_stream_that_is_taken_away_stops_its_consumer(orders: Client) ->
     found = await read(orders, "one")
     assert (found["position"], found["state"], found["status"]) == (3, {"n": 3}, "stopped")
     assert "placed" in found["error"]
+
+
+async def test_lines_that_are_appended_by_hand_are_folded(
+    hub: Client, events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "LOOK_SECONDS", 0.05)
+    await post(hub, "/a-channel", "one")
+    await put(hub, "one/stream/a-channel")
+    await read(hub, "one/until/1")
+    append_by_hand(events, b"x\t\ttwo\ny\t\tthree\n")
+    assert (await read(hub, "one/until/3"))["state"] == {"n": 3}
