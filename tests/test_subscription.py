@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hub import subscription as module
+from hub.document import KEYS, Keys
 from hub.engines.files import FilesEngine
 from hub.errors import ReadFailed
-from hub.formats import Batch
+from hub.formats import NDJSON, Batch
 from hub.sse import HEARTBEAT, Parser
 from hub.subscription import BACKLOG, Subscription, Subscriptions
 from tests.web.wire import eventually
@@ -83,8 +84,8 @@ class Room:
 
 
 @asynccontextmanager
-async def room(events: Path, heartbeat: float = 60.0) -> AsyncIterator[Room]:
-    engine = FilesEngine(events)
+async def room(events: Path, heartbeat: float = 60.0, keys: Keys = KEYS) -> AsyncIterator[Room]:
+    engine = FilesEngine(events, keys=keys)
     await engine.open()
     here = Room(engine, heartbeat)
     try:
@@ -115,6 +116,41 @@ async def test_types_are_framed_apart(events: Path) -> None:
         await here.post("4")
         seen = {only: socket.seen for only, socket in sockets.items()}
         assert seen == {None: ["1", "2", "3", "4"], "a": ["1", "2"], "b": ["3"], "": ["4"]}
+
+
+async def test_documents_are_framed_as_rows_live_and_from_the_file(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with room(events) as here:
+        await here.engine.make(NAME, NDJSON)
+        early = {only: here.follow(only)[0] for only in (None, "a", "")}
+        await eventually(lambda: here.subscriptions.live_count == 3)
+        await here.post("1", '{"n": 2.0}', event="a")
+        monkeypatch.setattr(module, "GROUPS_HELD", 0)  # from here on, all is read from the file
+        await here.post("3")
+        every = [
+            ("a", '{"type":"a","data":"1"}'),
+            ("a", '{"type":"a","n":2.0}'),
+            ("message", '{"type":"","data":"3"}'),
+        ]
+        expected = {None: every, "a": every[:2], "": every[2:]}
+        late = {only: here.follow(only)[0] for only in (None, "a", "")}
+        await eventually(lambda: here.subscriptions.live_count == 6)
+        for sockets in (early, late):
+            for only, socket in sockets.items():
+                found = Parser().feed(b"".join(socket.written))
+                assert [(each.event, each.data) for each in found] == expected[only]
+
+
+async def test_the_type_of_a_document_is_under_the_key_that_is_set(events: Path) -> None:
+    async with room(events, keys=Keys(type="kind")) as here:
+        await here.engine.make(NAME, NDJSON)
+        live, _ = here.follow("k")
+        await eventually(lambda: here.subscriptions.live_count == 1)
+        await here.post('{"kind":"k"}', '{"type":"k"}', '{"kind":"k","n":1}')
+        late, _ = here.follow("k")
+        await eventually(lambda: here.subscriptions.live_count == 2)
+        assert live.seen == late.seen == ['{"kind":"k"}', '{"kind":"k","n":1}']
 
 
 async def test_it_begins_at_its_place(events: Path) -> None:
