@@ -62,7 +62,6 @@ class Alignment:
         highest number in the index. Raises `OSError`, and what SQLite raises.
         """
         self._index.forget(gone)
-        self._sequencer.load({log.number: log for log in logs if log.number}, highest)
         tails: list[Tail] = []
         for found in changed:
             log = found.log
@@ -71,6 +70,7 @@ class Alignment:
             revision, offset = self._index.covered(log.number) if log.number else (0, 0)
             if revision < found.version:
                 tails.append(Tail(log, self._path(log), revision + 1, offset, found.length))
+        self._sequencer.load({log.number: log for log in logs if log.number}, highest)
         self._sequencer.adopt(in_time_order(self._disk, tails))
 
     def _hold_against_file(self, found: Found) -> None:

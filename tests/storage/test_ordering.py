@@ -169,7 +169,7 @@ def test_many_logs_are_not_held_in_memory(tmp_path: Path) -> None:
     class Watching(Disk):
         most = 0
 
-        def pread(self, fd: int, size: int, at: int) -> bytes:  # type: ignore[override]
+        def pread(self, fd: int, size: int, at: int) -> bytes:
             self.most = max(self.most, size)
             return Disk.pread(fd, size, at)
 

@@ -1,0 +1,334 @@
+"""After files changed behind the hub's back, each event still has its position, or gets one."""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.document import KEYS
+from hub.formats import NDJSON, TSV
+from hub.storage import runs as runs_module
+from hub.storage.alignment import Alignment, Found
+from hub.storage.index import Index
+from hub.storage.log import Log
+from hub.storage.logfile import Disk
+from hub.storage.sequencer import Sequencer
+from hub.storage.terms import terms_of
+from tests.storage.disks import FaultyDisk
+from tests.storage.logs import Logs, order_of, runs_of
+
+Order = dict[int, tuple[str, int]]
+
+
+class Bench:
+    """Logs and an index, which is opened anew for every alignment."""
+
+    def __init__(self, directory: Path) -> None:
+        self.logs = Logs(directory / "events")
+        self.index = Index(directory / "index.sqlite")
+        self.index.open()
+        self.highest = 0
+
+    def align(
+        self,
+        *,
+        trusted: dict[Log, int] | None = None,
+        gone: tuple[int, ...] = (),
+        disk: Disk | None = None,
+    ) -> Order:
+        """Align with all logs as they are; return the order."""
+        disk = disk or Disk()
+        sequencer = Sequencer(self.index, disk, self.logs.path, KEYS, sync=False)
+        alignment = Alignment(self.index, sequencer, disk, self.logs.path, KEYS)
+        found = [
+            Found(log, log.version, log.length, (trusted or {}).get(log, 0))
+            for log in self.logs.all
+        ]
+        try:
+            alignment.align(self.logs.all, found, gone, self.highest)
+        finally:
+            self.highest = max([self.highest, *(log.number for log in self.logs.all)])
+            sequencer._thread.shutdown()
+        assert sequencer.head == sequencer.indexed == self.index.head()
+        self.check()
+        return order_of(self.index, self.logs)
+
+    def check(self) -> None:
+        """The runs of sound logs tell what stands in the files."""
+        postings = set(self.index.db.execute("SELECT * FROM postings"))
+        for run in runs_of(self.index):
+            (log,) = [each for each in self.logs.all if each.number == run.log]
+            if log.damage:
+                continue
+            data = self.logs.path(log).read_bytes()
+            text = data[run.offset : run.offset + run.size]
+            assert data[: run.offset].count(b"\n") == run.revision - 1
+            assert (text.count(b"\n"), text[-1:], zlib.crc32(text)) == (
+                run.count,
+                b"\n",
+                run.checksum,
+            )
+            for term in terms_of(text.split(b"\n")[:-1], log.format, KEYS):
+                assert (term, run.position) in postings
+
+    def cut(self, log: Log, version: int) -> None:
+        """Leave so many events."""
+        path = self.logs.path(log)
+        lines = path.read_bytes().split(b"\n")[:version]
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        log.version, log.length = version, path.stat().st_size
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(runs_module, "RUN_EVENTS", 4)
+    return Bench(tmp_path)
+
+
+def follow_something(bench: Bench) -> None:
+    bench.index.db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11)")
+
+
+def is_followed(bench: Bench) -> bool:
+    return bench.index.db.execute("SELECT * FROM derived").fetchone() is not None
+
+
+def test_without_an_index_the_order_is_that_of_time(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    c = bench.logs.make("log-c")
+    for log, count in ((c, 3), (a, 2), (c, 6)):
+        bench.logs.grow(log, count)
+    order = bench.align()
+    wanted = [("log-c", n) for n in (1, 2, 3)] + [("log-a", 1), ("log-a", 2)]
+    wanted += [("log-c", n) for n in range(4, 10)]
+    assert list(order.values()) == wanted
+    assert b.number == 0  # it has no events yet
+
+
+def test_what_has_a_position_keeps_it_and_what_has_none_comes_behind(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    bench.logs.grow(b, 2)
+    bench.logs.grow(a, 2)
+    before = bench.align()
+    trusted = {log: log.length for log in (a, b)}
+    bench.logs.grow(a, 2)
+    bench.logs.grow(b, 1)
+    after = bench.align(trusted=trusted)
+    assert list(after) == list(range(1, 8))
+    assert {at: after[at] for at in before} == before
+    assert bench.align(trusted=trusted) == after
+    assert bench.align() == after
+
+
+def test_what_is_as_it_was_is_not_read(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    for log in (a, b, a):
+        bench.logs.grow(log, 10)
+    order = bench.align()
+    disk = FaultyDisk("open", 1, errno.EIO, lasting=True)
+    assert bench.align(trusted={log: log.length for log in (a, b)}, disk=disk) == order
+
+
+def test_the_index_may_know_more_than_was_saved_of_a_log(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 3)
+    saved = a.length
+    bench.logs.grow(a, 7)
+    order = bench.align()
+    follow_something(bench)
+    assert bench.align(trusted={a: saved}) == order
+    assert is_followed(bench)
+
+
+@pytest.mark.parametrize("form", [TSV, NDJSON])
+@pytest.mark.parametrize("version", [0, 1, 3, 4, 5, 9])
+def test_a_log_that_lost_its_end_leaves_a_gap_that_is_never_filled(
+    bench: Bench, form: str, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = bench.logs.make("log-a", form), bench.logs.make("log-b")
+    for log in (a, b, a):
+        bench.logs.grow(log, 5)
+    before = bench.align()
+    follow_something(bench)
+    bench.cut(a, version)
+    after = bench.align()
+    assert after == {
+        at: where for at, where in before.items() if where[0] == "log-b" or where[1] <= version
+    }
+    assert not is_followed(bench)
+    assert f"{bench.logs.path(a)} is not what it was" in caplog.text
+    bench.logs.grow(a, 3)
+    bench.logs.grow(b)
+    again = bench.align()
+    assert {at: again[at] for at in after} == after
+    assert set(again) - set(after) == {16, 17, 18, 19}
+    assert sorted(again[at] for at in range(16, 20)) == [
+        ("log-a", version + 1),
+        ("log-a", version + 2),
+        ("log-a", version + 3),
+        ("log-b", 6),
+    ]
+
+
+def test_events_that_were_changed_keep_their_positions_and_are_found_anew(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 10)
+    before = bench.align()
+    path = bench.logs.path(a)
+    text = path.read_bytes().replace(b'"type":"t', b'"type":"other-')
+    path.write_bytes(text)
+    a.length = len(text)
+    assert bench.align() == before
+
+
+def test_lines_put_in_between_shift_what_is_behind(bench: Bench) -> None:
+    """A position is that of a revision; whoever edits a file decides what that is."""
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    for log in (a, b):
+        bench.logs.grow(log, 6)
+    before = bench.align()
+    path = bench.logs.path(a)
+    lines = path.read_bytes().split(b"\n")
+    lines[2:2] = [b"mine\tMine\tby hand"]
+    path.write_bytes(b"\n".join(lines))
+    a.version, a.length = 7, path.stat().st_size
+    after = bench.align()
+    assert after == before | {13: ("log-a", 7)}
+
+
+def test_logs_that_are_gone_leave_gaps(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    for log in (a, b, a, b):
+        bench.logs.grow(log, 2)
+    before = bench.align()
+    follow_something(bench)
+    bench.logs.all.remove(b)
+    after = bench.align(gone=(b.number,))
+    assert after == {at: where for at, where in before.items() if where[0] == "log-a"}
+    assert not is_followed(bench)
+    # Their numbers and positions are not given again.
+    b.number = 0
+    bench.logs.all.append(b)
+    again = bench.align()
+    assert b.number == 3
+    assert again == after | {9 + n: ("log-b", n + 1) for n in range(4)}
+
+
+# Damaged logs
+
+
+def test_a_damaged_log_keeps_the_positions_of_what_is_hidden(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 10)
+    before = bench.align()
+    version, length = a.version, a.length
+    path = bench.logs.path(a)
+    sound = path.read_bytes()
+    lines = sound.split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:5], b"damage", *lines[6:]]))
+    a.damage, a.version, a.length = "line 6", 5, len(b"\n".join(lines[:5])) + 1
+    assert bench.align() == before
+    path.write_bytes(sound)
+    a.damage, a.version, a.length = None, version, length
+    assert bench.align() == before
+
+
+def test_a_damaged_log_of_another_content_loses_what_is_hidden(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 10)
+    bench.align()
+    path = bench.logs.path(a)
+    text = path.read_bytes().replace(b'"n":', b'"m":  ')
+    path.write_bytes(text)
+    lines = text.split(b"\n")
+    a.damage, a.version, a.length = "line 6", 5, len(b"\n".join(lines[:5])) + 1
+    assert list(bench.align()) == [1, 2, 3, 4, 5]
+    a.damage, a.version, a.length = None, 10, len(text)
+    assert list(bench.align()) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
+
+
+def test_what_is_sound_of_a_damaged_log_gets_positions(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 5)
+    a.damage = "line 6"
+    assert len(bench.align()) == 5
+
+
+def test_a_damaged_log_that_cannot_be_read_stops_no_other(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 5)
+    before = bench.align()
+    bench.logs.path(a).unlink()
+    a.damage, a.version, a.length = "it cannot be read", 0, 0
+    bench.logs.grow(b)
+    assert bench.align() == before | {6: ("log-b", 1)}
+
+
+def test_an_error_while_reading_is_told(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 5)
+    bench.align()
+    with pytest.raises(OSError, match="Input/output"):
+        bench.align(disk=FaultyDisk("open", 1, errno.EIO))
+
+
+changes = st.lists(
+    st.one_of(
+        st.tuples(st.just("grow"), st.integers(0, 2), st.integers(1, 6)),
+        st.tuples(st.just("cut"), st.integers(0, 2), st.integers(1, 6)),
+        st.tuples(st.just("edit"), st.integers(0, 2), st.integers(0, 6)),
+        st.tuples(st.just("align"), st.booleans(), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+@given(changes)
+@settings(max_examples=80)
+def test_whatever_is_done_to_files_positions_stay(
+    tmp_path_factory: pytest.TempPathFactory, wanted: list[tuple[str, int, int]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs_module, "RUN_EVENTS", 3)
+        bench = Bench(tmp_path_factory.mktemp("alignment"))
+        logs = [bench.logs.make(f"log-{n}", NDJSON if n % 2 else TSV) for n in range(3)]
+        before: Order = {}
+        given_ever: set[int] = set()
+        trusted: dict[Log, int] = {}
+        for what, which, number in [*wanted, ("align", True, 0)]:
+            log = logs[which]
+            if what == "grow":
+                bench.logs.grow(log, number)
+                continue
+            if what == "cut":
+                bench.cut(log, max(0, log.version - number))
+                trusted.pop(log, None)
+                continue
+            if what == "edit":
+                path = bench.logs.path(log)
+                text = path.read_bytes().replace(b'"n":', b'"n": ', number)
+                path.write_bytes(text)
+                log.length = len(text)
+                trusted.pop(log, None)
+                continue
+            after = bench.align(trusted=trusted if which else None)
+            versions = {log.name: log.version for log in logs}
+            for at, (name, revision) in before.items():
+                if revision <= versions[name]:
+                    assert after[at] == (name, revision)
+                else:
+                    assert after.get(at) is None
+            new = set(after) - set(before)
+            assert not new & given_ever
+            assert sorted(after.values()) == sorted(
+                (log.name, n) for log in logs for n in range(1, log.version + 1)
+            )
+            given_ever |= set(after)
+            before = after
+            trusted = {log: log.length for log in logs}
+        bench.index.close()
