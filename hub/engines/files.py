@@ -22,7 +22,7 @@ from aiofiles.os import wrap
 
 from hub.document import KEYS, Draft, Keys, parts_of
 from hub.engines.base import Committed, Cursor, LogState, Receipt, Selection, Window
-from hub.errors import IndexFailed, ReadFailed, WriteFailed
+from hub.errors import ConditionConflict, IndexFailed, ReadFailed, WriteFailed
 from hub.formats import Batch
 from hub.matcher import Matcher
 from hub.options import Durability
@@ -118,15 +118,26 @@ class FilesEngine:
             guard = None if expected is None else CommitGuard(expected)
             receipt = await store.commit(name, draft, guard)
         else:
-            scope = Scope(condition.selector, matcher=condition.matcher)
+            receipt = await self._commit_if(name, draft, expected, condition)
+        await store.sequencer.settle(receipt.position)
+        return receipt
+
+    async def _commit_if(
+        self, name: str, draft: Draft, expected: int | None, condition: Condition
+    ) -> Receipt:
+        store = self._store
+        scope = Scope(condition.selector, matcher=condition.matcher)
+        while True:
             watch = store.watch(seer(scope, store.sources))
             try:
                 await self._check(scope, condition.none_match_after)
-                receipt = await store.commit(name, draft, CommitGuard(expected, watch))
+                return await store.commit(name, draft, CommitGuard(expected, watch))
+            except ConditionConflict:
+                # Was it for an event that was never stored, or for lines nobody looked at?
+                if watch.hit is None or await watch.is_true():
+                    raise
             finally:
                 store.watches.close(watch)
-        await store.sequencer.settle(receipt.position)
-        return receipt
 
     async def _check(self, scope: Scope, after: int) -> None:
         """Raise `ConditionConflict` if a position above `after` has an event of the scope."""
