@@ -142,7 +142,13 @@ class FilesEngine:
     async def _check(self, scope: Scope, after: int) -> None:
         """Raise `ConditionConflict` if a position above `after` has an event of the scope."""
         head = await self.settle()
-        if after >= head:
+        if after > head:
+            raise ConditionConflict(
+                f"no event has the position {after} yet, after which none may match: "
+                f"the last one is {head}; query again",
+                position=head,
+            )
+        if after == head:
             return
         cursor = self.cursor(scope, after + 1, head)
         while (slices := await self.read_order(cursor)) is not None:
@@ -198,9 +204,10 @@ class FilesEngine:
     async def _read_index(self, work: Callable[..., T], *args: object) -> T:
         """Do something with a connection to the index, on a reading thread."""
         try:
-            return await wrap(self._with_index)(work, *args, executor=self._threads)
+            found: T = await wrap(self._with_index)(work, *args, executor=self._threads)
         except (OSError, sqlite3.Error) as error:
             raise ReadFailed(f"the global order could not be read: {error}") from error
+        return found
 
     def _with_index(self, work: Callable[..., T], *args: object) -> T:
         db = getattr(self._readers, "db", None)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from hub.commit import Commit
 from hub.engines.base import Engine, LogState, Receipt, Scope
-from hub.errors import Conflict, InvalidName, NameTaken, UnknownStream
+from hub.errors import Conflict, InvalidName, InvalidRequest, NameTaken, UnknownStream
 from hub.event import check_stream_name, is_stream_name
 from hub.formats import NDJSON
 from hub.matcher import Matcher
@@ -87,9 +87,11 @@ class Streams:
         return await self._engine.commit(name, commit.draft, commit.expected, commit.condition)
 
     def _check_log(self, name: str, reason: str) -> None:
+        if name == ALL:
+            raise InvalidName(f"{ALL!r} is every event of every log: it can only be read")
         check_stream_name(name)
         if name in self._engine.derived:
-            raise NameTaken(f"stream {name!r} is derived: {reason}")
+            raise Conflict(f"stream {name!r} is derived: {reason}")
 
     async def put(self, name: str, matcher: Matcher) -> tuple[int, bool]:
         """Define a derived stream, or make an empty log; its version, and whether it is new.
@@ -111,6 +113,10 @@ class Streams:
                 return 0, await engine.make(name, NDJSON)
             elif log is not None:
                 raise NameTaken(f"stream {name!r} is a log: it cannot be derived")
+            elif matcher.streams is not None and name in matcher.streams:
+                raise InvalidRequest(
+                    f"stream {name!r} cannot be derived from itself: it has no events of its own"
+                )
             else:
                 await engine.derive(name, matcher)
         return await engine.version_of(name), known is None

@@ -27,6 +27,16 @@ from hub.web.origins import Origins
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_CHANNEL = "a channel is /{name}, its name 4 to 64 letters, digits, '_' or '-'"
+_PATHS = {
+    "streams": (
+        "a stream is read and defined at /streams/{stream}, "
+        "and written by POST to /streams/{stream}/commit"
+    ),
+    "query": "a query is /query?types=A,B or /query/from/{position}?types=A,B",
+    "consumers": "a consumer is put to /consumers/{identifier}/stream/{stream}",
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,13 +44,15 @@ def make_app(options: Options, engine: Engine) -> web.Application:
     """The application over an engine that is not yet open; it opens and closes it."""
     subscriptions = Subscriptions(engine, options.heartbeat)
     all_streams = Streams(engine, options.heartbeat)
+    directory, opener = consumers.directory(options), consumers.opener(all_streams)
+    all_consumers = Consumers(directory, opener, options)
     hub = Context(
         options,
         engine,
         all_streams,
-        Consumers(consumers.directory(options), consumers.opener(all_streams), options),
+        all_consumers,
         subscriptions,
-        Metrics(engine, subscriptions),
+        Metrics(engine, subscriptions, all_consumers),
         Bodies(options.max_held_bytes),
     )
     origins = Origins(options.cors, options.host)
@@ -178,10 +190,8 @@ def _answer_to(request: web.Request, error: Exception) -> tuple[web.Response, st
 
 def _explain(request: web.Request, error: web.HTTPException) -> str:
     if isinstance(error, web.HTTPNotFound):
-        return (
-            f"there is nothing at {request.path}: a channel is /{{name}}, "
-            "its name 4 to 64 letters, digits, '_' or '-'"
-        )
+        door = request.path.split("/", 2)[1]
+        return f"there is nothing at {request.path}: {_PATHS.get(door, _CHANNEL)}"
     if isinstance(error, web.HTTPMethodNotAllowed):
         return f"{error.method} is not allowed here; allowed: {error.headers['Allow']}"
     return error.text or error.reason

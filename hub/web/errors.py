@@ -48,8 +48,9 @@ def answer(
 
 def answer_to(error: errors.HubError) -> web.Response:
     """The answer to an error that the hub raised on purpose."""
-    headers = (
-        {"Retry-After": "1"} if isinstance(error, (errors.LogUnavailable, errors.Busy)) else {}
-    )
+    again = isinstance(error, (errors.LogUnavailable, errors.Busy))
+    if isinstance(error, errors.IndexFailed):
+        again = False  # what was sent is stored: sent again, it would be there twice
+    headers = {"Retry-After": "1"} if again else {}
     details = error.details if isinstance(error, errors.Conflict) else {}
     return answer(status_of(error), str(error), error.code, headers, **details)

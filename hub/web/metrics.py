@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from hub.consumers.registry import Consumers
 from hub.engines.base import Committed, Engine
 from hub.subscription import Subscriptions
 
@@ -18,7 +19,7 @@ _EVENTS = (1, 2, 5, 10, 25, 50, 100, 250, 1000, 10_000, 100_000)
 class Metrics:
     """The metrics of one hub, in a registry of their own."""
 
-    def __init__(self, engine: Engine, subscriptions: Subscriptions) -> None:
+    def __init__(self, engine: Engine, subscriptions: Subscriptions, consumers: Consumers) -> None:
         registry = self._registry = CollectorRegistry()
         self._events = Counter("hub_events_written", "Events committed.", registry=registry)
         self._bytes = Counter("hub_bytes_written", "Bytes committed to logs.", registry=registry)
@@ -42,6 +43,12 @@ class Metrics:
         )
         self._gauge(
             "hub_logs", "Logs that have been written.", lambda: sum(1 for _ in engine.logs())
+        )
+        self._gauge("hub_consumers", "Consumers that there are.", lambda: len(consumers))
+        self._gauge(
+            "hub_stopped_consumers",
+            "Consumers that an error has stopped.",
+            lambda: sum(each.progress.error is not None for each in consumers),
         )
         self._gauge("hub_position", "Position of the last event.", lambda: engine.head)
         engine.on_commit.append(self.committed)

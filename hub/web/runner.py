@@ -53,6 +53,7 @@ class _Connection(web.RequestHandler):
             reason = "the hub made a mistake; its log says more"
         else:
             reason = (message or str(exc)).partition("\n")[0].strip().rstrip(":")
+            reason = reason.partition(": bytearray(")[0]
             reason = f"this cannot be read as an HTTP request: {reason}"
         response = answer(status, reason, phrase.lower().replace(" ", "_"))
         response.force_close()

@@ -7,9 +7,9 @@ client is in `reading` and `live`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 from aiohttp import web
@@ -40,6 +40,8 @@ CONDITION = "x-event-store-query-condition"
 
 _TOLD = frozenset({"streamName", "version", "position", "events"})
 
+_ACTIONS = frozenset({"commit", "close", "version"})
+
 LISTED = 1000
 """Streams that a list has, unless a `limit` says less."""
 
@@ -55,12 +57,23 @@ def _segments(request: web.Request) -> list[str]:
         raise InvalidName("the path is not UTF-8") from None
 
 
+def _name_of(segments: Sequence[str]) -> str:
+    """The stream that is defined or removed. Raises `InvalidName` if its URL means more."""
+    name = "/".join(segments)
+    if len(segments) > 1 and segments[-1] in _ACTIONS:
+        raise InvalidName(
+            f"'{segments[-1]}' is done to a stream by POST, or read by GET: "
+            f"a stream of this name is at /streams/{quote(name, safe='')}"
+        )
+    return name
+
+
 async def post(request: web.Request) -> web.StreamResponse:
     """`POST /streams/{stream}/commit` and `/close`."""
     *names, action = _segments(request)
-    name = "/".join(names)
     if not names or action not in ("commit", "close"):
         raise web.HTTPNotFound
+    name = "/".join(names)
     hub = request.app[HUB]
     if action == "close":
         log = await hub.streams.seal(name)
@@ -106,7 +119,7 @@ def _committed(name: str, draft: Draft, receipt: Receipt) -> bytes:
 async def put(request: web.Request) -> web.StreamResponse:
     """`PUT /streams/{stream}`: a derived stream, or an empty log."""
     hub = request.app[HUB]
-    name = "/".join(_segments(request))
+    name = _name_of(_segments(request))
     with hub.bodies.room() as room:
         body = await _body(request, hub, room)
     version, new = await hub.streams.put(name, _matcher_of(body))
@@ -127,7 +140,7 @@ def _matcher_of(body: bytes) -> Matcher:
 
 async def delete(request: web.Request) -> web.StreamResponse:
     """`DELETE /streams/{stream}`: a derived stream goes, events never do."""
-    await request.app[HUB].streams.remove("/".join(_segments(request)))
+    await request.app[HUB].streams.remove(_name_of(_segments(request)))
     return web.Response(status=204)
 
 
@@ -175,6 +188,7 @@ async def _view(request: web.Request, hub: Context, path: Sequence[str]) -> View
 def _joined(request: web.Request) -> Selector | None:
     """The selector of a join; None if the stream called `join` is meant."""
     query = request.query
+    _check_one_of(query, "streams", "selector")
     if "selector" in query:
         return parse_selector_text(query["selector"], allow_all=False)
     if "streams" not in query:
@@ -204,6 +218,7 @@ async def query(request: web.Request) -> web.StreamResponse:
 
 def _queried(request: web.Request) -> tuple[Selector, list[str] | None]:
     given = request.query
+    _check_one_of(given, "types", "selector", "query")
     if "query" in given:
         return query_of_items(given["query"]), None
     if "selector" in given:
@@ -214,6 +229,12 @@ def _queried(request: web.Request) -> tuple[Selector, list[str] | None]:
             'a query needs \'types=A,B\' or \'query={"items": [{"types": ["A"], "tags": ["b"]}]}\''
         )
     return query_of_types(types), types
+
+
+def _check_one_of(given: Mapping[str, str], *parameters: str) -> None:
+    both = [each for each in parameters if each in given]
+    if len(both) > 1:
+        raise InvalidRequest(f"{' and '.join(map(repr, both))} do not go together: give one")
 
 
 def _names(values: Sequence[str]) -> list[str]:
