@@ -288,10 +288,13 @@ class Consumers:
             folded = {each: each.folded for each in self}
             for each in filter(_is_due, self):
                 try:
-                    async with self._files:
-                        await self._save(each)
+                    await self._whole(self._save_alone(each))
                 except Exception:  # one that fails must not end it for all
                     logger.exception("consumer %s: no checkpoint", each.definition.identifier)
+
+    async def _save_alone(self, consumer: Consumer) -> None:
+        async with self._files:
+            await self._save(consumer)
 
     async def _save(self, consumer: Consumer) -> None:
         definition, progress, folded = consumer.definition, consumer.progress, consumer.folded

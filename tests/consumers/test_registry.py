@@ -353,6 +353,35 @@ async def test_a_disk_that_refuses_leaves_everything_as_it_was(
     assert await reached(consumer, 1) == {"n": 1}
 
 
+async def test_a_file_has_one_writer_at_a_time_also_at_the_end(
+    open_consumers: Open, streams: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    writing: list[str] = []
+    write, most = Checkpoints.write, 0
+
+    def slow(*arguments: Any, **named: Any) -> None:
+        nonlocal most
+        writing.append("one")
+        most = max(most, len(writing))
+        time.sleep(0.2)
+        write(*arguments, **named)
+        writing.pop()
+
+    consumers = await open_consumers()
+    consumer, _ = await consumers.put("one", "stream-1", COUNT)
+    monkeypatch.setattr(Checkpoints, "write", slow)
+    streams["stream-1"].add({"n": 1})
+    await reached(consumer, 1)
+    await eventually(lambda: bool(writing))
+    streams["stream-1"].add({"n": 2})
+    await reached(consumer, 2)
+    await consumers.close()
+    assert most == 1
+    assert (await open_consumers()).find("one").progress.position == 2
+
+
 async def test_a_checkpoint_that_fails_is_written_later(
     open_consumers: Open,
     directory: Path,
