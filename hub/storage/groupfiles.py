@@ -78,19 +78,20 @@ class GroupFiles:
         return done
 
     def _write(self, log: Log, entries: list[Entry]) -> Written:
-        path = self._path(log)
         if not log.made:
             self._make(log)
         if log.unsound:
             self._reopen(log)
-        fd = self._files.get(log, path)
+        fd = self._files.get(log, self._path(log)) if log.fd is None else log.fd
         disk, good, sync = self._disk, log.length, self._sync
         if size_of(entries) > GROUP_BYTES:
-            return logfile.append_group(disk, fd, path, good, pieces_of(entries), sync=sync), None
+            path, pieces = self._path(log), pieces_of(entries)
+            return logfile.append_group(disk, fd, path, good, pieces, sync=sync), None
         lines = lines_of_group(entries)
         # What stands in a document tells of a commit that is not whole; a TSV line does not.
         if log.format == NDJSON or all(each.receipt.count == 1 for each in entries):
             return logfile.append(disk, fd, good, lines, sync=sync), lines
+        path = self._path(log)
         return logfile.append_group(disk, fd, path, good, (lines,), sync=sync), lines
 
     async def make(self, log: Log) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -177,8 +177,25 @@ class OrderCursor:
             taken.append(row)
         return taken
 
+    def _as_one(self, rows: list[Row], texts: list[bytes], sources: Sources) -> Slice | None:
+        """All runs as one slice, if nothing is left out and they are documents already."""
+        if not rows or self._sees is not None:
+            return None
+        first, last = (rows[-1], rows[0]) if self._backwards else (rows[0], rows[-1])
+        low, high = first[0], last[0] + last[4] - 1
+        count = sum([row[4] for row in rows])
+        if low < self._from or high > self._to or high - low + 1 != count:
+            return None
+        if any(sources.numbered(number).format != NDJSON for number in {row[1] for row in rows}):
+            return None
+        if self._backwards and count > len(rows):
+            texts = [reversed_lines(text) for text in texts]
+        return Slice(low, count, b"".join(texts))
+
     def _slices(self, rows: list[Row], sources: Sources) -> list[Slice]:
         texts = _read(rows, sources)
+        if together := self._as_one(rows, texts, sources):
+            return [together]
         slices: list[Slice] = []
         sees, backwards = self._sees, self._backwards
         for row, text in zip(rows, texts, strict=True):
@@ -213,40 +230,52 @@ def reversed_lines(text: bytes) -> bytes:
     lines = text.split(b"\n")
     if len(lines) == 2:
         return text
-    lines.reverse()  # the empty one behind the last LF comes first, and is passed over
-    return b"\n".join(lines[1:]) + b"\n"
+    lines.reverse()
+    del lines[0]  # the empty one behind the last LF goes to the other end
+    lines.append(b"")
+    return b"\n".join(lines)
 
 
 def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
     """The bytes of runs. Those of one log that lie close together are read at once."""
-    by_log: dict[int, list[Row]] = {}
-    for row in rows:
-        by_log.setdefault(row[1], []).append(row)
-    texts: dict[int, bytes] = {}
-    for number, own in by_log.items():
-        log = sources.numbered(number)
-        own.sort()
-        if own[-1][3] + own[-1][5] > log.length:
-            own = _within(own, log.length, texts)
-        with opened(sources.disk, sources.path(log), os.O_RDONLY) as fd:
-            first = 0
-            for at in range(1, len(own) + 1):
-                if at < len(own) and own[at][3] - own[at - 1][3] - own[at - 1][5] <= GAP:
-                    continue
-                start, end = own[first][3], own[at - 1][3] + own[at - 1][5]
+    pieces: dict[int, tuple[bytes, int]] = {}  # by log, and where it begins: if there is one
+    texts: dict[int, bytes] = {}  # by position: of the other logs
+    for number in {row[1] for row in rows}:
+        own = sorted([row for row in rows if row[1] == number])
+        with opened(sources.disk, sources.path(sources.numbered(number)), os.O_RDONLY) as fd:
+            spans = list(_spans(own))
+            for span in spans:
+                start, end = span[0][3], span[-1][3] + span[-1][5]
                 data = sources.disk.pread(fd, end - start, start)
                 if len(data) < end - start:
                     raise OSError(f"the log with number {number} is shorter than its index knows")
-                for position, _, _, offset, _, size in own[first:at]:
+                if len(spans) == 1:
+                    pieces[number] = data, start
+                    break
+                for position, _, _, offset, _, size in span:
                     texts[position] = data[offset - start : offset - start + size]
-                first = at
+    if not texts:
+        return [
+            data[(at := offset - start) : at + size]
+            for _, number, _, offset, _, size in rows
+            for data, start in (pieces[number],)
+        ]
+    for position, number, _, offset, _, size in rows:
+        if number in pieces:
+            data, start = pieces[number]
+            texts[position] = data[offset - start : offset - start + size]
     return [texts[row[0]] for row in rows]
 
 
-def _within(rows: list[Row], length: int, texts: dict[int, bytes]) -> list[Row]:
-    """Rows of a damaged log: what lies beyond its sound part is hidden until it is mended."""
-    texts.update({row[0]: b"" for row in rows if row[3] >= length})
-    return [(*row[:5], min(row[5], length - row[3])) for row in rows if row[3] < length]
+def _spans(own: list[Row]) -> Iterator[list[Row]]:
+    """Runs of one log, in its order, in groups that lie close together."""
+    span: list[Row] = []
+    for row in own:
+        if span and row[3] - span[-1][3] - span[-1][5] > GAP:
+            yield span
+            span = []
+        span.append(row)
+    yield span
 
 
 def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[int]) -> list[bytes]:

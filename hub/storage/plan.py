@@ -134,10 +134,11 @@ class Planner:
         if not numbers:
             return _NONE
         drivers = [(By.LOG, number) for number in numbers]
+        # The + keeps SQLite from an index by log, after which it would have to sort.
         if len(numbers) == 1:
-            return Plan("r.log = ?", list(numbers), drivers, True)
+            return Plan("+r.log = ?", list(numbers), drivers, True)
         values: list[object] = [msgspec.json.encode(numbers).decode()]
-        return Plan("r.log IN (SELECT value FROM json_each(?))", values, drivers, True)
+        return Plan("+r.log IN (SELECT value FROM json_each(?))", values, drivers, True)
 
     def _match(self, matcher: Matcher) -> Plan:
         """What a matcher's fixed streams and types leave; its rest is for the reader."""

@@ -133,7 +133,7 @@ class LogView(View):
                 lines = await self._engine.read_back(self.name, start, end)
                 end -= len(lines)
                 count = lines.count(b"\n")
-                yield self._backwards(lines, high - count + 1)
+                yield self._backwards(lines, high - count + 1, count)
                 high -= count
             else:
                 lines = await self._engine.read(self.name, start, end)
@@ -148,10 +148,10 @@ class LogView(View):
             return [Slice(revision, count, text)]
         return self._each(text, revision)
 
-    def _backwards(self, lines: bytes, revision: int) -> list[Slice]:
+    def _backwards(self, lines: bytes, revision: int, count: int) -> list[Slice]:
         text = self._documents(lines, revision)
         if self._matcher is None:
-            return [Slice(revision, text.count(b"\n"), reversed_lines(text))]
+            return [Slice(revision, count, reversed_lines(text))]
         found = self._each(text, revision)
         found.reverse()
         return found
