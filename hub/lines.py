@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
-from hub.document import KEYS, Keys, Metadata, id_of, row_of, type_of
+from hub.document import KEYS, Keys, Metadata, id_of, row_reader, type_of
 from hub.errors import InvalidEvent, LogDamaged
 from hub.event import fits_header, ids_fit_header
 from hub.formats import NOT_JSON, TSV, Row, split_rows
@@ -81,9 +81,9 @@ class Documents(Lines):
         self._keys = keys
 
     def rows(self, chunk: bytes) -> list[Row]:
-        keys = self._keys
+        read = row_reader(self._keys)
         try:
-            return [row_of(line, keys) for line in _split(chunk)]
+            return [read(line) for line in _split(chunk)]
         except NOT_JSON as error:
             raise LogDamaged(f"the file holds a line that is not a document: {error}") from None
 
@@ -113,16 +113,20 @@ class Documents(Lines):
             high = chunk.rfind(b"\n", 0, at) + 1
             if self.id(chunk[high : chunk.find(b"\n", at) + 1]) == identity:
                 found = high
-        behind = max(0, found)
-        if chunk.find(b"\\u", behind) < 0 and chunk.find(b"\\/", behind) < 0:
-            return found
-        # By hand an id may be written with escapes that it does not need.
+        return max(found, self._find_escaped(chunk, identity, max(0, found)))
+
+    def _find_escaped(self, chunk: bytes, identity: bytes, start: int) -> int:
+        """The same, if from `start` on an id is written with escapes that it does not need."""
+        if b"\\" not in chunk or (
+            chunk.find(b"\\u", start) < 0 and chunk.find(b"\\/", start) < 0
+        ):  # the first takes no time
+            return -1
         place = len(chunk)
-        for line in reversed(_split(chunk[behind:])):
+        for line in reversed(_split(chunk[start:])):
             place -= len(line) + 1
             if (b"\\u" in line or b"\\/" in line) and self.id(line) == identity:
                 return place
-        return found
+        return -1
 
 
 def _split(chunk: bytes) -> list[bytes]:
