@@ -14,7 +14,7 @@ from hub.matcher import compile_matcher
 from hub.sse import HEARTBEAT, Parser
 from hub.streams import Streams
 from hub.streams.feed import REMEMBERED, Feed, Follower
-from hub.streams.framing import Framer
+from hub.streams.framing import Framed, Framer
 from hub.streams.views import View
 from hub.subscription import BACKLOG
 from tests.streams.writing import PATIENCE, Writing
@@ -137,6 +137,27 @@ async def test_a_transport_that_is_lost(feed: Feed, streams: Streams, writing: W
     assert await other.has(2) == [1, 2]
     await asyncio.wait_for(one.task, PATIENCE)
     assert one.socket.ids == [1]
+
+
+async def test_a_follower_that_has_read_further_than_the_others(
+    feed: Feed, streams: Streams, writing: Writing
+) -> None:
+    """What is sent to all would be half of it twice for him: he reads by himself."""
+    await writing.commit("orders", "ABC")
+    view = await streams.view("orders")
+    run = Run(feed, view, 1)
+    await run.is_live()
+    group = feed.group(view, 3)
+    assert await run.has(2) == [2, 3]
+    whole = await feed.after(view, 0, 3)
+    for begin, end in ((0, 3), (2, 4)):
+        run.follower.place = 3
+        group._place = begin
+        await group._send(Framed(whole.frames, end))
+    assert run.socket.ids == [2, 3]
+    await run.is_live()
+    await writing.commit("orders", "D")
+    assert await run.has(3) == [2, 3, 4]
 
 
 async def test_heartbeats(streams: Streams, writing: Writing) -> None:

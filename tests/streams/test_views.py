@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from hub.engines.files import FilesEngine
 from hub.errors import UnknownStream
 from hub.matcher import Matcher, compile_matcher
 from hub.selector import join_of
@@ -200,6 +201,26 @@ async def test_a_derived_stream_that_is_removed(streams: Streams, writing: Writi
         await view.settle()
     with pytest.raises(UnknownStream):
         await numbered(view, 1, 2)
+
+
+async def test_what_comes_while_a_derived_stream_is_followed(
+    streams: Streams, writing: Writing, engine: FilesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for as if it had been seen."""
+    await make(streams, writing)
+    view = await streams.view("derived")
+    follow = engine.version_of
+
+    async def overtaken(name: str) -> int:
+        version = await follow(name)
+        await writing.commit("orders-1", "A")
+        return version
+
+    monkeypatch.setattr(engine, "version_of", overtaken)
+    last = await view.settle()
+    monkeypatch.undo()
+    await asyncio.wait_for(view.wait(last), PATIENCE)
+    assert await view.settle() == last + 1
 
 
 async def test_what_comes_while_one_reads(streams: Streams, writing: Writing) -> None:

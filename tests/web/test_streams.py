@@ -307,6 +307,17 @@ async def test_there_is_nothing_there(hub: Client) -> None:
         await error_of(answer)
 
 
+async def test_what_is_done_to_a_stream_is_not_defined(hub: Client) -> None:
+    for action in ("commit", "close", "version"):
+        for answer in (
+            await hub.put(f"/streams/a/{action}", json={"payload": {"type": "A"}}),
+            await hub.delete(f"/streams/a/{action}"),
+        ):
+            await refused(answer, 400, "invalid_name", f"a%2F{action}")
+        answer = await hub.put(f"/streams/a%2F{action}", json={"payload": {"type": "A"}})
+        assert answer.status == 201
+
+
 # One namespace with channels
 
 
@@ -430,8 +441,8 @@ async def test_what_the_name_of_a_derived_stream_is_taken_for(hub: Client) -> No
     for other in ({"payload": {"type": "B"}}, {}, {"stream": "only-a"}):
         await refused(await hub.put("/streams/only-a", json=other), 409, "name_taken")
     body = {"events": of_type("A")}
-    await refused(await hub.post("/streams/only-a/commit", json=body), 409, "name_taken")
-    await refused(await hub.post("/streams/only-a/close"), 409, "name_taken")
+    await refused(await hub.post("/streams/only-a/commit", json=body), 409, "conflict")
+    await refused(await hub.post("/streams/only-a/close"), 409, "conflict")
     await refused(await hub.post("/only-a", data=b"x"), 409, "name_taken")
 
 
@@ -542,7 +553,7 @@ async def test_a_sealed_stream(start_hub: StartHub) -> None:
 async def test_what_cannot_be_sealed(hub: Client) -> None:
     await refused(await hub.post("/streams/unknown/close"), 404, "unknown_stream")
     await hub.put("/streams/only-a", json=A)
-    await refused(await hub.post("/streams/only-a/close"), 409, "name_taken")
+    await refused(await hub.post("/streams/only-a/close"), 409, "conflict")
 
 
 # The list
