@@ -8,6 +8,7 @@ take a `chunk` take whole lines, each closed by LF; a `line` may have its LF.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
@@ -22,23 +23,24 @@ _UNFIT_ID = "its metadata.id is empty, or holds what a header cannot carry"
 
 
 class Lines(ABC):
-    """Reads the lines of one format. What is not a line of it has no id and no type."""
+    """Reads the lines of one format. What is not a line of it has no id, and no type at all."""
 
     @abstractmethod
     def rows(self, chunk: bytes) -> list[Row]:
         """The lines as rows of TSV. Raises `LogDamaged` if some are not of the format."""
 
-    @abstractmethod
     def of_type(self, chunk: bytes, only: bytes) -> bytes:
         """The lines whose type this is, as they stand."""
+        kept = filter(self.typed(only), _split(chunk))
+        return b"\n".join([*kept, b""])
 
     @abstractmethod
     def id(self, line: bytes) -> bytes:
         """The id of a line."""
 
     @abstractmethod
-    def type(self, line: bytes) -> bytes:
-        """The type of a line, as its row has it."""
+    def typed(self, only: bytes) -> Callable[[bytes], bool]:
+        """A function that tells whether a line, in its row, has this type."""
 
     @abstractmethod
     def find(self, chunk: bytes, identity: bytes) -> int:
@@ -57,14 +59,11 @@ class TsvLines(Lines):
     def rows(self, chunk: bytes) -> list[Row]:
         return split_rows(chunk)
 
-    def of_type(self, chunk: bytes, only: bytes) -> bytes:
-        return b"".join([b"\t".join(row) + b"\n" for row in split_rows(chunk) if row[1] == only])
-
     def id(self, line: bytes) -> bytes:
         return line.partition(b"\t")[0]
 
-    def type(self, line: bytes) -> bytes:
-        return line.split(b"\t", 2)[1]
+    def typed(self, only: bytes) -> Callable[[bytes], bool]:
+        return lambda line: line.split(b"\t", 2)[1] == only
 
     def find(self, chunk: bytes, identity: bytes) -> int:
         head = identity + b"\t"
@@ -87,21 +86,26 @@ class Documents(Lines):
         except NOT_JSON as error:
             raise LogDamaged(f"the file holds a line that is not a document: {error}") from None
 
-    def of_type(self, chunk: bytes, only: bytes) -> bytes:
-        kept = [line for line in _split(chunk) if self.type(line) == only]
-        return b"\n".join([*kept, b""])
-
     def id(self, line: bytes) -> bytes:
         try:
             return id_of(line)
         except NOT_JSON:
             return b""
 
-    def type(self, line: bytes) -> bytes:
-        try:
-            return type_of(line, self._keys)
-        except NOT_JSON:
-            return b""
+    def typed(self, only: bytes) -> Callable[[bytes], bool]:
+        # It stands in the line like this, unless escapes are used that it does not need.
+        text = msgspec.json.encode(only.decode()) if only else b""
+        keys = self._keys
+
+        def has_type(line: bytes) -> bool:
+            if text not in line and b"\\" not in line:
+                return False
+            try:
+                return type_of(line, keys) == only
+            except NOT_JSON:
+                return False
+
+        return has_type
 
     def find(self, chunk: bytes, identity: bytes) -> int:
         text = msgspec.json.encode(identity.decode())

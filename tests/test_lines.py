@@ -39,7 +39,9 @@ def test_lines(lines: Any, chunk: list[bytes]) -> None:
     ]
     for each, row in zip(chunk, rows, strict=True):
         for one in (each, each[:-1]):
-            assert (lines.id(one), lines.type(one)) == (row[0], row[1])
+            assert lines.id(one) == row[0]
+            for kind in (b"a", b"b", b"", b"x"):
+                assert lines.typed(kind)(one) == (row[1] == kind)
     assert lines.rows(b"") == []
     assert lines.of_type(whole, b"a") == chunk[0] + chunk[3]
     assert lines.of_type(whole, b"") == chunk[1]
@@ -65,14 +67,16 @@ def test_documents_are_kept_as_they_stand() -> None:
 
 def test_the_key_of_the_type_can_be_another() -> None:
     lines = lines_of_format(NDJSON, Keys(type="data"))
-    assert lines.type(DOCUMENT_LINES[0]) == b"x"
+    assert lines.typed(b"x")(DOCUMENT_LINES[0])
+    assert not lines.typed(b"a")(DOCUMENT_LINES[0])
     assert lines.rows(DOCUMENT_LINES[0])[0][1] == b"x"
     assert lines.of_type(b"".join(DOCUMENT_LINES), b"x") == DOCUMENT_LINES[0]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"1", b'{"stream":"abcd"', b'{"metadata":{"id":1}}'])
 def test_what_is_no_document_any_more(text: bytes) -> None:
-    assert (DOCUMENTS.id(text), DOCUMENTS.type(text)) == (b"", b"")
+    assert DOCUMENTS.id(text) == b""
+    assert not DOCUMENTS.typed(b"")(text)
     assert DOCUMENTS.of_type(text + b"\n" + DOCUMENT_LINES[0], b"a") == DOCUMENT_LINES[0]
     with pytest.raises(LogDamaged, match="not a document"):
         DOCUMENTS.rows(DOCUMENT_LINES[0] + text + b"\n")
@@ -99,6 +103,23 @@ def test_ids_are_found_in_every_spelling(
         number = len(chosen) - 1 - chosen[::-1].index(wanted)
         expected = len(b"".join(chunk[:number]))
     assert DOCUMENTS.find(b"".join(chunk), wanted.encode()) == expected
+
+
+kinds = st.sampled_from(["a", "ä", "a/b", "a\\", '"', "\U0001f600", "", "a\tb"])
+
+
+@given(st.data(), st.lists(st.one_of(kinds, st.none()), max_size=6), kinds.filter(str.isprintable))
+def test_types_are_found_in_every_spelling(
+    data: st.DataObject, chosen: list[str | None], wanted: str
+) -> None:
+    chunk = []
+    for kind in chosen:
+        payload = {"type": kind, "other": data.draw(kinds)}
+        document = {"stream": "abcd", "payload": payload, "metadata": {"id": wanted}}
+        chunk.append(data.draw(spellings(document)))
+    fields = [kind if kind and "\t" not in kind else "" for kind in chosen]
+    expected = [line for line, kind in zip(chunk, fields, strict=True) if kind == wanted]
+    assert DOCUMENTS.of_type(b"".join(chunk), wanted.encode()) == b"".join(expected)
 
 
 def test_an_id_with_escapes_that_it_does_not_need() -> None:

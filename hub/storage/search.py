@@ -72,8 +72,9 @@ class Reader(Walk):
             return self.end
         if only is None:
             return self.last_lines(count, start)
+        wanted = self._lines.typed(only)
         for at, line in self.backwards(start, self.end):
-            if self._lines.type(line) == only:
+            if wanted(line):
                 count -= 1
                 if not count:
                     return at
@@ -85,11 +86,12 @@ class Reader(Walk):
             return self.skip(count, start)
         if count <= 0:
             return start
+        wanted = self._lines.typed(only)
         for at, block in self.blocks(start):
             place = at
             for line in block.split(b"\n")[:-1]:
                 place += len(line) + 1
-                if self._lines.type(line) == only:
+                if wanted(line):
                     count -= 1
                     if not count:
                         return place
@@ -97,8 +99,9 @@ class Reader(Walk):
 
     def last_id(self, start: int, only: bytes | None) -> str | None:
         """The id of the last event from `start` on; with `only`, of that type."""
+        wanted = None if only is None else self._lines.typed(only)
         for _, line in self.backwards(start, self.end):
-            if only is None or self._lines.type(line) == only:
+            if wanted is None or wanted(line):
                 return self._lines.id(line).decode()
         return None
 
