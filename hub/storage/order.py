@@ -90,7 +90,7 @@ class OrderCursor:
             if self._low > self._high:
                 return None
             self._fetch(db, self._plan)
-        return self._slices(self._take(), sources)
+        return self._slices(_within_logs(self._take(), sources), sources)
 
     def _begin(self, db: sqlite3.Connection, sources: Sources) -> Plan:
         type_key = sources.keys.type
@@ -201,11 +201,7 @@ class OrderCursor:
         for row, text in zip(rows, texts, strict=True):
             position, count = row[0], row[4]
             text = _as_documents(row, text, sources)
-            whole = (
-                position >= self._from
-                and position + count - 1 <= self._to
-                and text.count(b"\n") == count
-            )
+            whole = position >= self._from and position + count - 1 <= self._to
             if whole and sees is None:
                 slices.append(Slice(position, count, reversed_lines(text) if backwards else text))
                 continue
@@ -223,6 +219,23 @@ class OrderCursor:
                 found.reverse()
             slices += found
         return slices
+
+
+def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:
+    """Rows without what damaged logs hide, behind their sound parts, until they are mended."""
+    logs = {number: sources.numbered(number) for number in {row[1] for row in rows}}
+    if not any(log.damage for log in logs.values()):
+        return rows
+    sound: list[Row] = []
+    for row in rows:
+        position, number, revision, offset, count, size = row
+        log = logs[number]
+        if offset + size <= log.length:
+            sound.append(row)
+        elif offset < log.length:
+            count = log.version - revision + 1
+            sound.append((position, number, revision, offset, count, log.length - offset))
+    return sound
 
 
 def reversed_lines(text: bytes) -> bytes:
@@ -283,13 +296,13 @@ def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[i
     rows: list[Row] = []
     for at in sorted(positions):
         if not rows or at >= rows[-1][0] + rows[-1][4]:
-            rows.append(
-                db.execute(
-                    "SELECT position, log, revision, offset, count, size FROM runs "
-                    "WHERE position <= ? ORDER BY position DESC LIMIT 1",
-                    (at,),
-                ).fetchone()
-            )
+            row = db.execute(
+                "SELECT position, log, revision, offset, count, size FROM runs "
+                "WHERE position <= ? ORDER BY position DESC LIMIT 1",
+                (at,),
+            ).fetchone()
+            rows += [row] if row else []
+    rows = _within_logs(rows, sources)
     found: dict[int, bytes] = {}
     wanted = frozenset(positions)
     for row, text in zip(rows, _read(rows, sources), strict=True):
@@ -297,6 +310,8 @@ def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[i
         for at, line in enumerate(text.split(b"\n")[:-1], row[0]):
             if at in wanted:
                 found[at] = line + b"\n"
+    if len(found) < len(wanted):
+        raise OSError(f"there is no event at position {min(wanted - found.keys())}, or no longer")
     return [found[at] for at in positions]
 
 

@@ -1,0 +1,313 @@
+"""Readers of the global order find what a plain list has, whatever is asked for."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.matcher import compile_matcher
+from hub.selector import parse_selector, query_of_items, query_of_types
+from hub.storage import order, plan, runs
+from hub.storage.order import documents_at, reversed_lines, seer
+from hub.storage.plan import Scope
+from tests.storage.disks import FaultyDisk
+from tests.storage.world import NAMES, Placed, World
+
+TYPES = ["A", "B", "C", "log-a"]
+TAGS = ["x", "y", "B"]
+VIEWS = {
+    "view": {"payload": {"type": ["A", "C"]}},
+    "cat-view": {"stream": ["log-a", "log-b"], "payload": {"n": {"$gt": 3}}},
+}
+
+payloads = st.fixed_dictionaries(
+    {"type": st.sampled_from(TYPES), "n": st.integers(0, 6)},
+    optional={"tags": st.lists(st.sampled_from(TAGS), max_size=2, unique=True)},
+)
+groups = st.lists(
+    st.tuples(st.sampled_from(sorted(NAMES)), st.lists(payloads, min_size=1, max_size=6)),
+    min_size=1,
+    max_size=20,
+)
+names = st.sampled_from(
+    [*NAMES, *TYPES, *VIEWS, *(f"tags/{tag}" for tag in TAGS), "unknown", "tags/unknown"]
+)
+selectors = st.one_of(
+    names,
+    st.recursive(
+        st.lists(names, min_size=1, max_size=3),
+        lambda inner: st.lists(st.one_of(names, inner), min_size=1, max_size=3),
+        max_leaves=8,
+    ),
+)
+items = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "types": st.lists(st.sampled_from([*TYPES, "unknown"]), max_size=2, unique=True),
+            "tags": st.lists(st.sampled_from([*TAGS, "unknown"]), max_size=2, unique=True),
+        },
+    ),
+    min_size=1,
+    max_size=3,
+)
+matchers = st.sampled_from(
+    [
+        {},
+        {"stream": "log-a"},
+        {"stream": ["log-a", "cat/2"]},
+        {"payload": {"type": "A"}},
+        {"payload": {"type": ["A", "B"], "n": {"$gte": 2, "$lt": 5}}},
+        {"stream": {"$ne": "log-a"}, "payload": {"tags": {"$has": "x"}}},
+        {"metadata": {"streamVersion": {"$gt": 2}}},
+        {"payload": {"type": "unknown"}},
+    ]
+)
+streams = st.lists(st.sampled_from([*NAMES, *VIEWS, "unknown"]), max_size=4, unique=True)
+
+
+def selected(spec: Any, event: Placed, depth: int = 0) -> bool:
+    """Whether a selector means an event, as it is defined."""
+    if isinstance(spec, list):
+        parts = [selected(each, event, depth + 1) for each in spec]
+        return all(parts) if depth % 2 else any(parts)
+    labels = event.labels
+    view = VIEWS.get(spec)
+    return (
+        spec in (event.stream, labels.type)
+        or (spec.startswith("tags/") and spec[5:] in labels.tags)
+        or (view is not None and compile_matcher(view).matches_document(event.document))
+    )
+
+
+def queried(items: list[dict[str, list[str]]], event: Placed) -> bool:
+    labels = event.labels
+    return any(
+        (not item.get("types") or labels.type in item["types"])
+        and all(tag in labels.tags for tag in item.get("tags", []))
+        for item in items
+    )
+
+
+def in_streams(wanted: list[str], event: Placed) -> bool:
+    return event.stream in wanted or any(
+        compile_matcher(VIEWS[name]).matches_document(event.document)
+        for name in wanted
+        if name in VIEWS
+    )
+
+
+Test = Callable[[Placed], bool]
+
+
+@st.composite
+def scopes(draw: st.DrawFn) -> tuple[Scope, Test]:
+    """A scope, and the same as a plain test."""
+    tests: list[Test] = []
+    scope = Scope()
+    kind = draw(st.sampled_from(["selector", "items", "types", "none", "none"]))
+    if kind == "selector":
+        spec = draw(selectors)
+        scope.selector = parse_selector(spec, allow_all=True)
+        tests.append(lambda event: selected(spec, event))
+    elif kind == "items":
+        wanted = draw(items)
+        scope.selector = query_of_items({"items": wanted})
+        tests.append(lambda event: queried(wanted, event))
+    elif kind == "types":
+        types = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=3))
+        scope.selector = query_of_types(types)
+        tests.append(lambda event: event.labels.type in types)
+    if draw(st.booleans()):
+        only = draw(streams)
+        scope.streams = only
+        tests.append(lambda event: in_streams(only, event))
+    if draw(st.booleans()):
+        matcher = compile_matcher(draw(matchers))
+        scope.matcher = matcher
+        tests.append(lambda event: matcher.matches_document(event.document))
+    return scope, lambda event: all(test(event) for test in tests)
+
+
+bounds = st.tuples(st.integers(-3, 80), st.integers(0, 80)) | st.just((1, 1000))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few events come to every bound."""
+    monkeypatch.setattr(runs, "RUN_EVENTS", 4)
+    monkeypatch.setattr(order, "ROWS", 4)
+    monkeypatch.setattr(order, "WINDOW", 9)
+    monkeypatch.setattr(order, "PIECE", 900)
+    monkeypatch.setattr(order, "GAP", 200)
+    monkeypatch.setattr(plan, "COUNTED", 3)
+
+
+def make_world(directory: Path) -> World:
+    world = World(directory)
+    world.derived.update({name: compile_matcher(spec) for name, spec in VIEWS.items()})
+    return world
+
+
+@given(
+    groups, st.lists(st.tuples(scopes(), bounds, st.booleans()), min_size=1, max_size=8), st.data()
+)
+@settings(max_examples=200)
+def test_a_cursor_finds_what_the_list_has(
+    tmp_path_factory: pytest.TempPathFactory,
+    wanted: list[tuple[str, list[dict[str, Any]]]],
+    reads: list[tuple[tuple[Scope, Test], tuple[int, int], bool]],
+    data: st.DataObject,
+) -> None:
+    world = make_world(tmp_path_factory.mktemp("world"))
+    split = data.draw(st.integers(0, len(wanted)))
+    world.add(wanted[:split])
+    if data.draw(st.booleans()):  # started anew
+        world.index.close()
+        world.index.open()
+        world.runs.load()
+    for each in wanted[split:]:
+        world.add([each])
+    for (scope, test), (low, high), backwards in reads:
+        high = min(high, world.head)
+        expected = [
+            event for event in world.events if low <= event.position <= high and test(event)
+        ]
+        if backwards:
+            expected.reverse()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan, "DRIVERS", data.draw(st.integers(1, order.ROWS)))
+            patch.setattr(plan, "WORTH", data.draw(st.sampled_from([0.0, plan.WORTH, 100.0])))
+            assert world.read(scope, low, high, backwards=backwards) == expected
+    world.close()
+
+
+@given(groups, st.lists(scopes(), min_size=1, max_size=5))
+@settings(max_examples=50)
+def test_an_event_tells_by_itself_whether_it_is_meant(
+    tmp_path_factory: pytest.TempPathFactory,
+    wanted: list[tuple[str, list[dict[str, Any]]]],
+    meant: list[tuple[Scope, Test]],
+) -> None:
+    world = make_world(tmp_path_factory.mktemp("world"))
+    world.add(wanted)
+    for scope, test in meant:
+        sees = seer(scope, world.sources)
+        for event in world.events:
+            assert sees(event.stream, event.document) is test(event)
+    world.close()
+
+
+@given(groups, st.data())
+@settings(max_examples=50)
+def test_documents_at_positions(
+    tmp_path_factory: pytest.TempPathFactory,
+    wanted: list[tuple[str, list[dict[str, Any]]]],
+    data: st.DataObject,
+) -> None:
+    world = make_world(tmp_path_factory.mktemp("world"))
+    world.add(wanted)
+    positions = data.draw(st.lists(st.integers(1, world.head), max_size=10))
+    found = documents_at(world.index.db, world.sources, positions)
+    assert found == [world.events[at - 1].document + b"\n" for at in positions]
+    world.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = make_world(tmp_path)
+    for n in range(10):
+        world.add([("log-a", [{"type": "A", "n": n}] * 3), ("log-b", [{"type": "B", "n": n}])])
+    yield world
+    world.close()
+
+
+def test_what_comes_while_a_cursor_reads_is_not_for_it(world: World) -> None:
+    cursor = order.OrderCursor(Scope(), 1, world.head)
+    found = cursor.read(world.index.db, world.sources)
+    assert found
+    before = world.head
+    world.add([("log-b", [{"type": "A"}] * 9)])
+    while (more := cursor.read(world.index.db, world.sources)) is not None:
+        found += more
+    assert sum(each.count for each in found) == before
+
+
+def test_slices_are_as_large_as_runs_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads all wants few large pieces."""
+    monkeypatch.setattr(order, "PIECE", 10**6)
+    monkeypatch.setattr(order, "ROWS", 10**6)
+    for scope in (Scope(), Scope(streams=["log-a"]), Scope(query_of_types(["A"]))):
+        for backwards in (False, True):
+            cursor = order.OrderCursor(scope, 1, world.head, backwards=backwards)
+            first = cursor.read(world.index.db, world.sources)
+            assert first
+            wanted = {3, 1} if scope.streams is None and scope.selector is None else {3}
+            if scope.selector and backwards:
+                wanted = {1}
+            assert {each.count for each in first} == wanted
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_what_a_damaged_log_hides_is_passed_over(world: World, backwards: bool) -> None:
+    """From its first damage on; the others are read on."""
+    log = world.by_name["log-a"]
+    text = world.logs.path(log).read_bytes()
+    lines = text.split(b"\n")
+    sound = 7
+    log.damage, log.version = "line 8", sound
+    log.length = sum(len(line) + 1 for line in lines[:sound])
+    world.logs.path(log).write_bytes(text[: log.length] + b"x" * 10)  # what is behind is none
+    expected = []
+    revision = 0
+    for event in world.events:
+        revision += event.stream == "log-a"
+        if event.stream == "log-b" or revision <= sound:
+            expected.append(event)
+    if backwards:
+        expected.reverse()
+    assert world.read(Scope(), backwards=backwards) == expected
+    by_type = world.read(Scope(query_of_types(["A"])), backwards=backwards)
+    assert by_type == [event for event in expected if event.stream == "log-a"]
+    (first, *_) = [event.position for event in world.events if event not in expected]
+    with pytest.raises(OSError, match=f"no event at position {first}"):
+        documents_at(world.index.db, world.sources, [1, first])
+
+
+def test_where_no_event_is_there_is_no_document(world: World) -> None:
+    world.index.forget([world.by_name["log-a"].number])
+    for gap in (1, 5):
+        with pytest.raises(OSError, match=f"no event at position {gap}"):
+            documents_at(world.index.db, world.sources, [4, gap])
+    assert world.read(Scope()) == [each for each in world.events if each.stream == "log-b"]
+
+
+def test_a_file_that_lacks_events_is_an_error(world: World) -> None:
+    path = world.logs.path(world.by_name["log-a"])
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(OSError, match="shorter than its index knows"):
+        world.read(Scope())
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        world.read(Scope())
+
+
+@pytest.mark.parametrize("call", ["open", "pread"])
+def test_an_error_of_reading_is_told(tmp_path: Path, call: str) -> None:
+    disk = FaultyDisk(call, 1, errno.EIO)
+    world = World(tmp_path, disk)
+    world.add([("log-a", [{"type": "A"}])])
+    with pytest.raises(OSError, match="Input/output"):
+        world.read(Scope())
+    world.close()
+
+
+def test_lines_reversed() -> None:
+    assert reversed_lines(b"a\n") == b"a\n"
+    assert reversed_lines(b"a\nb\n\nc\n") == b"c\n\nb\na\n"
