@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
-from hub.matcher.rules import DIGITS, MATCHER_DEPTH, OPERATORS
+from hub.matcher.rules import MATCHER_DEPTH, OPERATORS
 
 SHAPES = 256
 """Readers that are remembered: one for each set of fields that a matcher looks at."""
@@ -66,7 +66,7 @@ def read_slowly(document: bytes) -> dict[str, Any]:
 
 def _object(document: bytes) -> dict[str, Any]:
     found = json.loads(
-        document.decode(), parse_int=_integer, parse_float=_real, parse_constant=_no_number
+        document.decode(), parse_int=Decimal, parse_float=_real, parse_constant=_no_number
     )
     return found if type(found) is dict else {}
 
@@ -87,10 +87,6 @@ def _shallow(document: bytes) -> bytes:
                 kept = token.start()
             depth -= 1
     return b"".join([*parts, document[kept:]])
-
-
-def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) < DIGITS else Decimal(text)
 
 
 def _real(text: str) -> float | Decimal:

@@ -26,10 +26,9 @@ OPERATORS = ("$eq", "$ne", *ORDER, "$has", "$hasAny")
 FIELDS = ("stream", "payload", "metadata")
 TOO_DEEP = f"the matcher is nested deeper than {MATCHER_DEPTH} levels"
 TOO_LONG = f"the matcher has more than {MATCHER_BYTES} bytes"
-DIGITS = 4300
-"""Digits of an integer that Python reads and writes as text."""
 
-_TOO_MANY_DIGITS = 10**DIGITS
+_DIGITS = 4300  # of an integer that Python reads and writes as text
+_TOO_MANY_DIGITS = 10**_DIGITS
 _EXPONENT = 10**21  # from here on a float is written with one
 _SHOWN = 100  # characters of a client's text in a message
 
@@ -208,7 +207,7 @@ def _number(value: int | float, path: str) -> int | float:
     if abs(value) < _EXPONENT:
         return value
     if abs(value) >= _TOO_MANY_DIGITS:
-        _refuse(path, f"has more than {DIGITS} digits")
+        _refuse(path, f"has more than {_DIGITS} digits")
     try:
         near = float(value)
     except OverflowError:
