@@ -130,6 +130,25 @@ async def test_who_waits_for_a_position_waits_no_longer(bench: Bench) -> None:
     assert bench.index.adds <= 2
 
 
+async def test_nobody_is_answered_before_his_position_is_in_the_index(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=True)
+    a = bench.logs.make("log-a")
+    first_gate = bench.index.gate = threading.Event()
+    first = asyncio.ensure_future(bench.sequencer.settle(bench.grow(a)))
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    second_gate = bench.index.gate = threading.Event()
+    second = asyncio.ensure_future(bench.sequencer.settle(bench.grow(a)))
+    await asyncio.sleep(0)
+    first_gate.set()
+    await first
+    await asyncio.sleep(0.02)
+    assert not second.done()
+    second_gate.set()
+    await second
+    bench.check()
+    await bench.close()
+
+
 async def test_what_nobody_waits_for_is_written_a_little_later_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,6 +448,7 @@ async def test_what_has_no_position_is_adopted_behind_the_rest(
         for revision in (commit.revision, commit.revision + 1):
             bench.given[len(bench.given) + 1] = (log.name, revision)
     bench.sequencer.adopt(iter(stretches))
+    assert bench.index.adds >= 4  # what is adopted is not held all at once
     bench.check()
     bench.grow(b)
     await bench.sequencer.settle()

@@ -1,0 +1,194 @@
+"""Groups in files: whole or not at all in either format. Faults of every call: `test_writer`."""
+
+# ruff: noqa: ASYNC230  (nothing else runs in these loops)
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.batch import TsvReader
+from hub.document import Draft
+from hub.event import IdOrder, Limits, file_name
+from hub.formats import NDJSON, TSV, Batch
+from hub.storage import group, groupfiles
+from hub.storage.group import Entry, enter, lines_of_group
+from hub.storage.groupfiles import INLINE_BYTES, GroupFiles
+from hub.storage.log import Log
+from hub.storage.logfile import UNFINISHED, Disk
+from hub.storage.recovery import Scan, scan
+from tests.storage.disks import RecordingDisk
+
+FORMS = [TSV, NDJSON]
+
+
+class Watching(Disk):
+    """Notes which threads write."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+
+    def pwritev(self, fd: Any, data: Any, at: int, flags: int = 0) -> int:
+        self.threads.append(threading.current_thread().name)
+        return Disk.pwritev(fd, data, at, flags)
+
+
+class Bench:
+    """Files of logs in one directory."""
+
+    def __init__(self, directory: Path, disk: Disk, *, sync: bool) -> None:
+        self.directory = directory
+        self.files = GroupFiles(disk, self.path, sync=sync)
+
+    def path(self, log: Log) -> Path:
+        return self.directory / file_name(log.name, log.format)
+
+    async def write(self, log: Log, *batches: Batch | Draft) -> bytes | None:
+        """Write a group; return its lines as they are told."""
+        entries: list[Entry] = []
+        version = log.version
+        for each in batches:
+            entries.append(enter(log.name, log.format, version, log.order, each, lambda: 10**18))
+            version += each.count
+        self.files.begin(log, begins=True)
+        expected = lines_of_group(entries)
+        end, lines = await self.files.write(log, entries)
+        assert self.path(log).read_bytes()[log.length : end] == expected
+        assert lines in (None, expected)
+        log.length, log.version = end, version
+        self.files.end(log)
+        return lines
+
+
+@pytest.fixture(params=[True, False], ids=["synced", "unsynced"])
+async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, Watching(), sync=request.param)
+    yield bench
+    bench.files.close()
+
+
+def many(count: int, size: int = 10) -> Batch:
+    reader = TsvReader(Limits())
+    reader.feed(b"".join(b"\tt\t%b\n" % (b"x" * size) for _ in range(count)))
+    return reader.finish()
+
+
+def draft(count: int) -> Draft:
+    return Draft([b'{"n":1}'] * count, [""] * count, [()] * count, "a-commit")
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_groups_come_one_behind_the_other(bench: Bench, form: str) -> None:
+    log = Log("a-log", form)
+    contents: list[Batch | Draft] = [many(1), many(3)]
+    if form == NDJSON:
+        contents += [draft(1), draft(4)]
+    for each in contents:
+        assert await bench.write(log, each)
+    assert await bench.write(log, *contents)
+    found = scan(Disk(), bench.path(log), Scan(0, 0, "", IdOrder()), None, form)
+    assert (found.length, found.version, found.damage) == (log.length, log.version, None)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_of_a_large_group_the_lines_are_not_told(
+    bench: Bench, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groupfiles, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(group, "GROUP_BYTES", 1000)
+    log = Log("a-log", form)
+    assert await bench.write(log, many(1))
+    assert await bench.write(log, many(100)) is None
+    assert await bench.write(log, many(1))
+
+
+async def test_only_what_is_small_and_not_synced_is_written_without_a_thread(
+    tmp_path: Path,
+) -> None:
+    for sync in (True, False):
+        disk = Watching()
+        bench = Bench(tmp_path, disk, sync=sync)
+        log = Log(f"log-{sync}")
+        for batch in (many(1), many(1), many(1, INLINE_BYTES + 1), many(1)):
+            await bench.write(log, batch)
+        inline = [name == "MainThread" for name in disk.threads]
+        assert inline == ([False] * 4 if sync else [False, True, False, True])
+        bench.files.close()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("large", [False, True])
+async def test_whatever_a_crash_leaves_a_batch_is_whole_or_not_there(
+    tmp_path: Path, sync: bool, form: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(groupfiles, "GROUP_BYTES", 100)
+        monkeypatch.setattr(group, "GROUP_BYTES", 100)
+    log = Log("a-log", form)
+    before = Bench(tmp_path, Disk(), sync=False)
+    await before.write(log, many(1))
+    before.files.close()
+    disk = RecordingDisk(before.path(log))
+    bench = Bench(tmp_path, disk, sync=sync)
+    await bench.write(log, many(3) if form == TSV else draft(3))
+    bench.files.close()
+    copy = tmp_path / "copies" / bench.path(log).name
+    copy.parent.mkdir()
+    whole = bench.path(log).read_bytes()
+    sound = len(disk.states[0][0])
+    for number, (content, _) in enumerate(disk.states):
+        for cut in range(sound, len(content) + 1):
+            copy.write_bytes(content[:cut])
+            found = scan(Disk(), copy, Scan(0, 0, "", IdOrder()), None, form)
+            assert found.damage is None, number
+            if content[:cut] == whole:
+                assert found.version == 4
+            elif form == NDJSON or UNFINISHED in content:
+                assert found.version == 1
+    if sync:
+        assert disk.states[-1] == (whole, whole)  # the last is on disk
+
+
+async def test_a_file_that_was_removed_is_not_made_again(bench: Bench) -> None:
+    log = Log("a-log")
+    await bench.write(log, many(1))
+    bench.path(log).unlink()
+    with pytest.raises(FileNotFoundError):
+        await bench.write(log, many(1))
+
+
+async def test_making_and_reopening(bench: Bench) -> None:
+    log = Log("a-log")
+    await bench.files.make(log)
+    assert log.made
+    assert bench.path(log).read_bytes() == b""
+    await bench.write(log, many(1))
+    with open(bench.path(log), "ab") as file:
+        file.write(b"of a write that failed")
+    log.unsound = True
+    await bench.files.reopen(log)
+    assert (log.unsound, log.synced) == (False, log.length)
+    assert bench.path(log).stat().st_size == log.length
+    log.unsound = True
+    await bench.write(log, many(2))  # it is mended before
+    assert not log.unsound
+
+
+async def test_many_logs_are_written_side_by_side(tmp_path: Path) -> None:
+    barrier = threading.Barrier(8)
+
+    class Meeting(Disk):
+        def pwritev(self, fd: Any, data: Any, at: int, flags: int = 0) -> int:
+            barrier.wait(10)
+            return os.pwritev(fd, data, at, flags)
+
+    bench = Bench(tmp_path, Meeting(), sync=True)
+    await asyncio.gather(*(bench.write(Log(f"log-{n}"), many(1)) for n in range(8)))
+    bench.files.close()
