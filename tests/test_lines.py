@@ -122,15 +122,16 @@ def test_types_are_found_in_every_spelling(
     assert DOCUMENTS.of_type(b"".join(chunk), wanted.encode()) == b"".join(expected)
 
 
-def test_an_id_with_escapes_that_it_does_not_need() -> None:
-    plain, escaped = (b'{"metadata":{"id":"%b"}}\n' % each for each in (b"ab", b"\\u0061b"))
+@pytest.mark.parametrize("spelling", [b"\\u0061/b", b"a\\/b"])
+def test_an_id_with_escapes_that_it_does_not_need(spelling: bytes) -> None:
+    plain, escaped = (b'{"metadata":{"id":"%b"}}\n' % each for each in (b"a/b", spelling))
     for chunk, place in {
         escaped + plain: len(escaped),
         plain + escaped: len(plain),
-        plain + escaped + written("abcd", "x", {"a": "ab"}): len(plain),
+        plain + escaped + written("abcd", "x", {"a": "a/b"}): len(plain),
         escaped: 0,
     }.items():
-        assert DOCUMENTS.find(chunk, b"ab") == place
+        assert DOCUMENTS.find(chunk, b"a/b") == place
 
 
 # What may stand in a log
