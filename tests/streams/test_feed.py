@@ -208,6 +208,16 @@ async def test_a_stream_that_is_removed(feed: Feed, streams: Streams, writing: W
     assert not feed._groups
 
 
+async def test_another_stream_of_the_same_name(streams: Streams, writing: Writing) -> None:
+    await writing.commit("orders", "ABB")
+    for matcher, count in ((A, 1), (compile_matcher({"payload": {"type": "B"}}), 2)):
+        await streams.put("derived", matcher)
+        view = await streams.view("derived")
+        piece = await streams.feed.after(view, 0, await view.settle())
+        assert piece.frames.count(b"\n\n") == count
+        await streams.remove("derived")
+
+
 async def test_what_is_remembered_is_bounded(
     feed: Feed, streams: Streams, writing: Writing
 ) -> None:

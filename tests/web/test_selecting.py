@@ -13,6 +13,7 @@ import pytest
 from hub.document import Keys
 from hub.engines.files import FilesEngine
 from hub.options import Durability
+from hub.web.context import HUB
 from tests.conftest import Client, StartHub
 from tests.web.streaming import Document, commit, of_type, read, types
 from tests.web.wire import get, post, refused
@@ -426,6 +427,26 @@ async def test_a_commit_is_not_ruled_out_by_itself(hub: Client) -> None:
     condition = {"types": ["Z"], "noneMatchAfter": 0}
     assert await conditional(hub, "first", condition) == 201
     assert await conditional(hub, "other", condition) == 409
+
+
+async def test_what_comes_before_a_query_is_answered(
+    store: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not sent: the condition does not cover it."""
+    engine = store.app[HUB].engine
+    settle = engine.settle
+
+    async def overtaken() -> int:
+        monkeypatch.undo()
+        head = await settle()
+        await commit(store, "other", *of_type("Q"))
+        return head
+
+    monkeypatch.setattr(engine, "settle", overtaken)
+    async with store.get("/query?types=Q") as answer:
+        condition = json.loads(answer.headers["x-event-store-query-condition"])
+        assert (condition["noneMatchAfter"], await answer.read()) == (8, b"")
+    assert types(await read(store, "/query", types="Q")) == "Q"
 
 
 async def test_what_is_sent_with_a_query_is_what_its_condition_covers(store: Client) -> None:
