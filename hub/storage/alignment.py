@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from hub.document import Keys
@@ -70,8 +72,37 @@ class Alignment:
             revision, offset = self._index.covered(log.number) if log.number else (0, 0)
             if revision < found.version:
                 tails.append(Tail(log, self._path(log), revision + 1, offset, found.length))
-        self._sequencer.load({log.number: log for log in logs if log.number}, highest)
+        numbered = {log.number: log for log in logs if log.number}
+        self._label(numbered)
+        self._sequencer.load(numbered, highest)
         self._sequencer.adopt(in_time_order(self._disk, tails))
+
+    def _label(self, logs: dict[int, Log]) -> None:
+        """See to it that the terms are those that the keys of today find."""
+        keys = msgspec.json.encode(self._keys).decode()
+        before = self._index.labelled()
+        if before == keys:
+            return
+        if before:
+            logger.warning(
+                "types and tags have other keys now (%s, before %s): every event is looked at",
+                keys,
+                before,
+            )
+        self._index.label(keys, self._postings(logs))
+
+    def _postings(self, logs: dict[int, Log]) -> Iterator[tuple[int, int]]:
+        for number, runs in groupby(self._index.runs(), lambda run: run.log):
+            log = logs[number]
+            with opened(self._disk, self._path(log), os.O_RDONLY) as fd:
+                for run in runs:
+                    if run.offset + run.size > log.length:
+                        break  # hidden by damage
+                    text = self._disk.pread(fd, run.size, run.offset)
+                    lines = text.split(b"\n")
+                    lines.pop()
+                    for term in terms_of(lines, log.format, self._keys):
+                        yield term, run.position
 
     def _hold_against_file(self, found: Found) -> None:
         """See to it that the runs of a log tell where its events are now."""

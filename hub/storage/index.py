@@ -27,7 +27,7 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import astuple
 
-_VERSION = 4
+_VERSION = 5
 _SCHEMA = """
 CREATE TABLE logs (
     number INTEGER PRIMARY KEY,
@@ -62,6 +62,10 @@ CREATE TABLE given (
     position INTEGER NOT NULL     -- the highest of events that are gone: never to be given again
 );
 INSERT INTO given VALUES (0);
+CREATE TABLE labelled (
+    keys TEXT NOT NULL            -- of payloads, by which the terms were found
+);
+INSERT INTO labelled VALUES ('');
 CREATE TABLE derived (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -319,6 +323,22 @@ class Index:
                 db.execute(_PUT_RUN, astuple(run))
             db.executemany(_PUT_POSTING, postings)
 
+    def labelled(self) -> str:
+        """By which keys of payloads the terms were found; "" in a new index."""
+        keys: str = self.db.execute("SELECT keys FROM labelled").fetchone()[0]
+        return keys
+
+    def runs(self) -> Iterator[Run]:
+        """Every run, log by log."""
+        return (Run(*row) for row in self.db.execute("SELECT * FROM runs ORDER BY log, revision"))
+
+    def label(self, keys: str, postings: Iterable[tuple[int, int]]) -> None:
+        """Put other terms in the place of all that were found."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM postings")
+            db.executemany(_PUT_POSTING, postings)
+            db.execute("UPDATE labelled SET keys = ?", (keys,))
+
     def forget(self, logs: Collection[int]) -> None:
         """Drop all that is known of logs that are gone."""
         if not logs:
@@ -340,9 +360,12 @@ class Index:
 
     def close(self) -> None:
         """Close the file; the index can be opened again."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):  # while readers are there, closing alone does not
+                db.execute("PRAGMA busy_timeout = 0")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            db.close()
 
 
 def is_damage(error: BaseException) -> bool:

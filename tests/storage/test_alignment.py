@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.document import KEYS
+from hub.document import KEYS, Keys
 from hub.formats import NDJSON, TSV
 from hub.storage import runs as runs_module
 from hub.storage.alignment import Alignment, Found
@@ -40,11 +40,12 @@ class Bench:
         trusted: dict[Log, int] | None = None,
         gone: tuple[int, ...] = (),
         disk: Disk | None = None,
+        keys: Keys = KEYS,
     ) -> Order:
         """Align with all logs as they are; return the order."""
         disk = disk or Disk()
-        sequencer = Sequencer(self.index, disk, self.logs.path, KEYS, sync=False)
-        alignment = Alignment(self.index, sequencer, disk, self.logs.path, KEYS)
+        sequencer = Sequencer(self.index, disk, self.logs.path, keys, sync=False)
+        alignment = Alignment(self.index, sequencer, disk, self.logs.path, keys)
         found = [
             Found(log, log.version, log.length, (trusted or {}).get(log, 0))
             for log in self.logs.all
@@ -55,10 +56,10 @@ class Bench:
             self.highest = max([self.highest, *(log.number for log in self.logs.all)])
             sequencer._thread.shutdown()
         assert sequencer.head == sequencer.indexed == self.index.head()
-        self.check()
+        self.check(keys)
         return order_of(self.index, self.logs)
 
-    def check(self) -> None:
+    def check(self, keys: Keys = KEYS) -> None:
         """The runs of sound logs tell what stands in the files."""
         postings = set(self.index.db.execute("SELECT * FROM postings"))
         for run in runs_of(self.index):
@@ -73,7 +74,7 @@ class Bench:
                 b"\n",
                 run.checksum,
             )
-            for term in terms_of(text.split(b"\n")[:-1], log.format, KEYS):
+            for term in terms_of(text.split(b"\n")[:-1], log.format, keys):
                 assert (term, run.position) in postings
 
     def cut(self, log: Log, version: int) -> None:
@@ -332,3 +333,21 @@ def test_whatever_is_done_to_files_positions_stay(
             before = after
             trusted = {log: log.length for log in logs}
         bench.index.close()
+
+
+def test_with_other_keys_every_event_is_found_anew_and_keeps_its_position(bench: Bench) -> None:
+    """Events of both formats, and of a log whose end is hidden by damage."""
+    lines, documents = bench.logs.make("lines"), bench.logs.make("documents", NDJSON)
+    for _ in range(6):
+        bench.logs.grow(lines, 2)
+        bench.logs.grow(documents, 3)
+    before = bench.align()
+    other = Keys(type="n", tags="type")
+    assert bench.align(keys=other) == before
+    terms = {term for term, _ in bench.index.db.execute("SELECT * FROM postings")}
+    wanted = [terms_of([b'a\tt\t{"type":"t%d"}' % n], TSV, other) for n in range(5)]
+    assert terms == set().union(*wanted)  # as tags now, and what was a type is found no more
+    hidden = bench.logs.grow(lines, 4)
+    bench.align(keys=other)
+    lines.damage, lines.length, lines.version = "x", hidden.start, lines.version - 4
+    assert set(bench.align()) >= set(before)
