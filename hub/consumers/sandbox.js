@@ -30,9 +30,13 @@
   Date.prototype.constructor = clockless;
   globalThis.Date = clockless;
   Math.random = () => refuse("there is no chance here: a number has to come with the event");
-  delete globalThis.__date_clock;
-  delete globalThis.Atomics;
-  delete globalThis.SharedArrayBuffer;
+  // These tell the time, or when memory is short, or wait for what never comes.
+  for (const name of [
+    "performance", "WeakRef", "FinalizationRegistry", "queueMicrotask", "Atomics",
+    "SharedArrayBuffer",
+  ]) {
+    delete globalThis[name];
+  }
 
   // What JSON would silently turn into something else cannot be kept as state.
   let keeping = false;

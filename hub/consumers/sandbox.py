@@ -1,8 +1,8 @@
 """The sandbox: one handler and its state in a JavaScript engine (QuickJS).
 
 Owns what a handler can see and how much it may take. It runs in a process of its
-own (`hub.consumers.worker`): what the engine cannot interrupt, a regular
-expression that never ends, is ended by the system there. `sandbox.js` is the
+own (`hub.consumers.worker`): what the engine cannot interrupt, a search of long
+text in long text, is ended by the system there. `sandbox.js` is the
 other half.
 
 A handler is called for each event as `(event, state, metadata)` and returns the

@@ -152,8 +152,8 @@ async def test_what_is_served_is_the_state_before_the_event_that_failed(
     [
         ("for (;;);", "longer than 0.3 s"),
         ("const a = []; for (;;) a.push(new Array(1000).fill(1))", "memory|crashed|longer"),
-        ("/^(a+)+$/.test('a'.repeat(50) + '!')", "its time was up"),
-        ("(function f() { f() })()", "stack overflow"),
+        ("'a'.repeat(2e6).indexOf('a'.repeat(1e6) + 'b')", "its time was up"),
+        ("(function f() { f() })()", "Maximum call stack size exceeded"),
     ],
 )
 async def test_what_takes_too_much_stops_it_at_its_event(

@@ -170,7 +170,7 @@ async def test_one_that_has_stopped_stays_so_until_it_is_put_or_reset(
     error = await halted(consumer)
     await consumers.close()
     again = await open_consumers()
-    assert again.find("one").progress.error == error == "event 1: Error: no"
+    assert again.find("one").progress.error == error == "event 1: Error: no (line 1)"
     assert not again.find("one").running
     await again.reset("one")
     assert await halted(again.find("one")) == error
@@ -281,8 +281,8 @@ async def test_one_that_was_removed_is_gone_for_good(
         ("one", "(e, s) => {", b"{}", "stream-1", InvalidHandler),
         ("one", "() => '\0'", b"{}", "stream-1", InvalidHandler),
         ("one", f"() => '{'x' * 1000}'", b"{}", "stream-1", TooLarge),
-        ("one", COUNT, b'{"x":"' + b"x" * 5000 + b'"}', "stream-1", TooLarge),
-        ("one", COUNT, b'{"x":' + b"[" * 900 + b"]" * 900 + b"}", "stream-1", InvalidHandler),
+        ("one", COUNT, b'{"x":"' + b"x" * 100_000 + b'"}', "stream-1", TooLarge),
+        ("one", COUNT, b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}", "stream-1", InvalidHandler),
         ("one", COUNT, b"{}", "nowhere", UnknownStream),
     ],
 )
@@ -295,7 +295,7 @@ async def test_what_cannot_be_a_consumer_is_refused_and_leaves_nothing(
     stream: str,
     error: type[Exception],
 ) -> None:
-    consumers = await open_consumers(max_handler_bytes=1000, max_state_bytes=5000)
+    consumers = await open_consumers(max_handler_bytes=1000, max_state_bytes=100_000)
     with pytest.raises(error):
         await consumers.put(identifier, stream, handler, Raw(state))
     assert len(consumers) == 0

@@ -153,10 +153,10 @@ def test_integers_beyond_2_to_the_53rd_lose_digits() -> None:
         ("({})", "the handler is not a function"),
         ("async (e, s) => s", "neither async nor a generator"),
         ("function* (e, s) { yield s }", "neither async nor a generator"),
-        ("nothing.here", "'nothing' is not defined"),
+        ("nothing.here", "nothing is not defined"),
         ("(() => { throw new Error('early') })()", "early"),
         ("(() => { for (;;); })()", "longer than 0.3 s"),
-        ("require('fs')", "'require' is not defined"),
+        ("require('fs')", "require is not defined"),
         ("with (Math) { (e, s) => s }", "SyntaxError"),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_handler_that_is_none_is_refused_at_once(handler: str, text: str) -> N
     [
         *("require", "module", "process", "std", "os", "fetch", "setTimeout", "setInterval"),
         *("queueMicrotask", "console", "print", "scriptArgs", "XMLHttpRequest", "WebSocket"),
-        *("Deno", "performance", "SharedArrayBuffer", "Atomics", "__date_clock"),
+        *("Deno", "performance", "SharedArrayBuffer", "Atomics", "WeakRef", "FinalizationRegistry"),
         *("__loadScript", "globalThis.std", "globalThis.os"),
     ],
 )
@@ -190,7 +190,7 @@ def test_the_global_object_holds_the_language_and_no_more() -> None:
 
 _FUNCTIONS = {
     *("undefined", "globalThis", "eval", "escape", "unescape", "parseInt", "parseFloat"),
-    *("isNaN", "isFinite"),
+    *("isNaN", "isFinite", "atob", "btoa"),
     *("encodeURI", "encodeURIComponent", "decodeURI", "decodeURIComponent"),
 }
 
@@ -237,7 +237,7 @@ def test_times_that_come_with_events_can_be_used() -> None:
 
 
 def test_what_lies_outside_of_the_state_cannot_be_kept() -> None:
-    assert "'count' is not defined" in fault("(e, s) => { count = 1 }").text
+    assert "count is not defined" in fault("(e, s) => { count = 1 }").text
     assert "not extensible" in fault("(e, s) => { globalThis.count = 1 }").text
 
 
@@ -357,6 +357,7 @@ def test_lines_are_those_of_the_handler() -> None:
         "[1, 2].sort(() => { for (;;); })",
         "JSON.stringify({ toJSON() { for (;;); } })",
         "'x'.replace(/x/, () => { for (;;); })",
+        "/^(a+)+$/.test('a'.repeat(50) + '!')",
     ],
 )
 def test_a_handler_that_never_ends_is_ended(endless: str) -> None:
@@ -393,12 +394,16 @@ def test_an_event_of_great_depth_is_an_error() -> None:
 
 def test_a_state_of_great_depth_is_an_error() -> None:
     growing = Sandbox("(e, s) => [s]", b"{}", LIMITS)
-    growing.fold(batch(*range(500)))
-    with pytest.raises(Failed, match="nested too deeply"):
-        growing.fold(batch(*range(500)))
-    deep = b"[" * 500 + b"{}" + b"]" * 500
-    assert growing.state == deep
-    assert Sandbox("(e, s) => s", deep, LIMITS).fold(batch({})) == deep
+    with pytest.raises(Failed, match=r"nested too deeply|stack"):
+        grow(growing)
+    # As deep as it has become, it can be read again.
+    assert Sandbox("(e, s) => s", growing.state, LIMITS).fold(batch({})) == growing.state
+    assert growing.state.count(b"[") >= 500
+
+
+def grow(sandbox: Sandbox) -> None:
+    while True:
+        sandbox.fold(batch(*range(100)))
 
 
 @pytest.mark.parametrize("much", ["'x'.repeat(2 ** 28)", "new Uint8Array(2 ** 28)"])

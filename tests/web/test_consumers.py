@@ -348,7 +348,7 @@ async def test_an_error_stops_a_consumer_before_its_event(orders: Client) -> Non
         "position": 4,
         "state": {"n": 4},
         "status": "stopped",
-        "error": "event 5: Error: bad",
+        "error": "event 5: Error: bad (line 1)",
     }
     assert (await read(orders, "one/until/4"))["status"] == "stopped"
     fixed = THROW.replace("throw new Error('bad')", "return")
@@ -444,7 +444,7 @@ async def test_a_live_view_follows_what_becomes_of_its_consumer(orders: Client) 
         await commit(orders, "orders-1", {"bad": True})
         (stopped,) = await live.take(1)
         assert (stopped.event, stopped.id) == ("stopped", "3")
-        assert json.loads(stopped.data) == {"error": "event 4: Error: bad"}
+        assert json.loads(stopped.data) == {"error": "event 4: Error: bad (line 1)"}
         await put(orders, "one/stream/orders-1/from/4", THROW, 200, state={"n": 100})
         assert states(await live.take(1)) == [("4", {"n": 100})]
         await commit(orders, "orders-1", {})
