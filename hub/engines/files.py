@@ -57,6 +57,7 @@ class FilesEngine:
         self.keys = keys
         self._store = Store(directory, durability, sync_interval, disk, clock, keys)
         self._readers = threading.local()  # each reading thread's connection to the index
+        self._connections: list[sqlite3.Connection] = []  # the same, to close them
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
         self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
         self.on_indexed: list[Callable[[], None]] = self._store.sequencer.on_indexed
@@ -67,6 +68,8 @@ class FilesEngine:
     async def close(self) -> None:
         await self._store.close()
         self._threads.shutdown()
+        for db in self._connections:
+            db.close()
 
     def logs(self) -> Iterable[LogState]:
         return (log for log in self._store.logs.values() if log.made)
@@ -213,6 +216,7 @@ class FilesEngine:
         db = getattr(self._readers, "db", None)
         if db is None:
             db = self._readers.db = self._store.reader()
+            self._connections.append(db)
         return work(db, self._store.sources, *args)
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
