@@ -215,7 +215,7 @@ class Index:
         try:
             with self.transaction() as db:
                 db.executemany(_PUT_LOG, map(_row, entries))
-        except sqlite3.Error as error:
+        except Exception as error:
             logger.error("index %s could not be saved; no log is affected: %s", self._path, error)
 
     def add(self, additions: Additions, *, sync: bool) -> None:
@@ -262,7 +262,7 @@ class Index:
         db.execute("PRAGMA busy_timeout = 0")  # nobody waits for readers
         try:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as error:
+        except Exception as error:
             logger.error("index %s: its log grows: %s", self._path, error)
         finally:
             db.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
@@ -362,7 +362,7 @@ class Index:
         """Close the file; the index can be opened again."""
         db, self._db = self._db, None
         if db is not None:
-            with suppress(sqlite3.Error):  # while readers are there, closing alone does not
+            with suppress(Exception):  # while readers are there, closing alone does not
                 db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             db.close()
