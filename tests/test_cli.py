@@ -39,6 +39,9 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "consumer_memory_bytes": ("5000000", 5000000),
     "max_state_bytes": ("6000", 6000),
     "max_handler_bytes": ("700", 700),
+    "read_timeout": ("1.5", 1.5),
+    "type_key": ("kind", "kind"),
+    "tags_key": ("labels", "labels"),
     "access_log": ("true", True),
 }
 """A value of each option other than its default: in words, and as the hub gets it."""

@@ -95,10 +95,17 @@ class LogView(View):
     ) -> None:
         super().__init__(name, engine, waiting, matcher and matcher.text)
         self._matcher = matcher
+        self._next = (1, 0)  # an event that was come to, and its place: who reads on asks for it
 
     def head(self) -> int:
         log = self._engine.find(self.name)
         return log.version if log else 0
+
+    async def _place(self, revision: int) -> int:
+        known, place = self._next
+        if revision == known:
+            return place
+        return 0 if revision <= 1 else await self._engine.place(self.name, revision)
 
     async def settle(self) -> int:
         await self._engine.look(self.name)
@@ -114,7 +121,7 @@ class LogView(View):
     async def _places(self, low: int, high: int) -> tuple[int, int]:
         log = self._engine.find(self.name)
         assert log is not None  # noqa: S101 - its events have numbers
-        start = await self._engine.place(self.name, low) if low > 1 else 0
+        start = await self._place(low)
         if high >= log.version:
             return start, log.length
         return start, await self._engine.place(self.name, high + 1)
@@ -127,7 +134,7 @@ class LogView(View):
         end, last = (log.length, log.version) if (log := self._engine.find(self.name)) else (0, 0)
         if high < last:
             end = await self._engine.place(self.name, high + 1)
-        start = await self._engine.place(self.name, low) if low > 1 else 0
+        start = await self._place(low)
         while start < end:
             if backwards:
                 lines = await self._engine.read_back(self.name, start, end)
@@ -139,6 +146,7 @@ class LogView(View):
                 lines = await self._engine.read(self.name, start, end)
                 start += len(lines)
                 count = lines.count(b"\n")
+                self._next = (low + count, start)
                 yield self._forwards(lines, low, count)
                 low += count
 
