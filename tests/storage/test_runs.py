@@ -259,3 +259,41 @@ def test_after_a_gap_a_run_begins_anew(bench: Bench) -> None:
     bench.take(bench.logs.grow(a))
     bench.write()
     assert order_of(bench.index, bench.logs)[6] == ("log-a", 3)
+
+
+def test_logs_whose_places_happen_to_be_the_same_share_no_run(bench: Bench) -> None:
+    a, b = bench.make("log-a"), bench.make("log-b")
+    for log in (b, a, b, a):  # all of one size
+        bench.take(bench.logs.grow(log))
+    bench.write()
+    assert [run.count for run in runs_of(bench.index)] == [1, 1, 1, 1]
+    assert [run.offset for run in runs_of(bench.index)][:2] == [0, 0]
+    bench.check()
+
+
+def test_a_large_group_is_read_in_pieces(bench: Bench) -> None:
+    a = bench.make("log-a")
+    bench.take(bench.logs.grow(a, 2))
+    bench.take(bench.logs.grow(a, 40, held=False, size=30_000))
+    bench.write()
+    assert [(run.position, run.revision) for run in runs_of(bench.index)][-1] == (41, 41)
+    assert len(order_of(bench.index, bench.logs)) == 42
+    bench.check()
+
+
+def test_of_another_index_nothing_is_taken_for_written(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    a = bench.make("log-a")
+    first = bench.logs.grow(a)
+    bench.take(first)
+    bench.write()
+    bench.index.condemn()
+    bench.index.close()
+    bench.index.open()
+    bench.head = bench.runs.load()
+    assert bench.head == 0
+    bench.new.append(a)
+    bench.take(first)
+    bench.write()
+    bench.check()
+    bench.index.close()
