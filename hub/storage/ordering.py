@@ -2,8 +2,8 @@
 
 Owns what stands for the order between logs when only the logs are left. Within
 a log nothing changes; between logs the times of ids count, and an id that is no
-time counts as that before it. Events of one commit stay together. Must not know
-the index.
+time counts as that before it; at one time, names count. All events of a commit
+have the time of the first, so that they stay together. Must not know the index.
 """
 
 from __future__ import annotations
@@ -52,16 +52,11 @@ class Tail:
         self._times: list[bytes] = []  # as ids in the hub's form, never going back
         self._next = 0
         self._time = b""
-        self._goes_on = False  # the first of the lines stands in the midst of a commit
 
     @property
     def time(self) -> bytes:
         """That of the next event."""
         return self._times[self._next]
-
-    def is_within_commit(self) -> bool:
-        """Whether the next event belongs to the commit of the one before it."""
-        return self._goes_on and not self._next
 
     def fill(self, disk: Disk, size: int) -> bool:
         """Read on if nothing is held; return whether there is a next event."""
@@ -104,7 +99,6 @@ class Tail:
         times: list[bytes] = []
         now = self._time
         documents = self.log.format == NDJSON
-        self._goes_on = documents and metadata_of(lines[0]).commit_version > 0
         for line in lines:
             if documents:
                 metadata = metadata_of(line)
@@ -134,9 +128,6 @@ def in_time_order(disk: Disk, tails: Iterable[Tail]) -> Iterator[Stretch]:
     heapq.heapify(heap)
     while heap:
         _, name, tail = heapq.heappop(heap)
-        before = heap[0][:2] if heap else None
-        yield tail.take(before)
-        while (more := tail.fill(disk, size)) and tail.is_within_commit():
-            yield tail.take(before)
-        if more:
+        yield tail.take(heap[0][:2] if heap else None)
+        if tail.fill(disk, size):
             heapq.heappush(heap, (tail.time, name, tail))

@@ -220,6 +220,24 @@ def test_logs_that_are_gone_leave_gaps(bench: Bench) -> None:
     assert again == after | {9 + n: ("log-b", n + 1) for n in range(4)}
 
 
+def test_only_what_was_found_gets_positions(bench: Bench) -> None:
+    """The log may grow meanwhile: whoever writes to it gives positions to that."""
+    a = bench.logs.make("log-a")
+    bench.logs.grow(a, 3)
+    found = Found(a, a.version, a.length)
+    bench.logs.grow(a, 4)
+    sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=False)
+    Alignment(bench.index, sequencer, Disk(), bench.logs.path, KEYS).align([a], [found], (), 0)
+    sequencer._thread.shutdown()
+    assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2, 3)}
+    follow_something(bench)
+    found = Found(a, 2, len(b"".join(bench.logs.path(a).read_bytes().split(b"\n")[:2])) + 2)
+    sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=False)
+    Alignment(bench.index, sequencer, Disk(), bench.logs.path, KEYS).align([a], [found], (), 1)
+    sequencer._thread.shutdown()
+    assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2)}
+
+
 # Damaged logs
 
 
