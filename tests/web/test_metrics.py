@@ -62,7 +62,7 @@ async def test_errors_are_counted_by_code(start_hub: StartHub) -> None:
     await hub.post("/abc")
     for body in (b"\xff", b"\0", b"x" * 20):
         await hub.post("/a-channel", data=body)
-    await hub.put("/a-channel")
+    await hub.delete("/a-channel")
     await hub.get("/a/b")
     await hub.get("/a-channel?since=unknown")
     await hub.post("/a-channel", data=b"", headers={"Origin": "https://other.example"})
