@@ -213,11 +213,11 @@ class FilesEngine:
         return found
 
     def _with_index(self, work: Callable[..., T], *args: object) -> T:
-        db = getattr(self._readers, "db", None)
-        if db is None:
-            db = self._readers.db = self._store.reader()
-            self._connections.append(db)
-        return work(db, self._store.sources, *args)
+        readers, opened = self._readers, self._store.index_opened
+        if getattr(readers, "opened", 0) != opened:
+            readers.db, readers.opened = self._store.reader(), opened
+            self._connections.append(readers.db)
+        return work(readers.db, self._store.sources, *args)
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
         reading = _Reading(self._store.disk)

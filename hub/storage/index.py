@@ -27,59 +27,7 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import astuple
 
-_VERSION = 5
-_SCHEMA = """
-CREATE TABLE logs (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    format TEXT NOT NULL,
-    length INTEGER NOT NULL,   -- bytes that hold whole, sound events
-    modified INTEGER NOT NULL, -- the file's modification time, nanoseconds
-    version INTEGER NOT NULL,  -- events
-    last_id TEXT NOT NULL,
-    clock INTEGER NOT NULL,    -- highest time of the hub's own ids, microseconds
-    ordered INTEGER NOT NULL,  -- whether ids are times that never go back
-    checksum INTEGER NOT NULL, -- of all these
-    UNIQUE (name, format)
-);
-CREATE TABLE runs (
-    position INTEGER PRIMARY KEY, -- of its first event
-    log INTEGER NOT NULL,
-    revision INTEGER NOT NULL,    -- of its first event
-    offset INTEGER NOT NULL,      -- bytes
-    count INTEGER NOT NULL,       -- events
-    size INTEGER NOT NULL,        -- bytes
-    checksum INTEGER NOT NULL     -- CRC-32 of the bytes
-);
-CREATE UNIQUE INDEX runs_by_revision ON runs (log, revision);
-CREATE UNIQUE INDEX runs_by_log ON runs (log, position);
-CREATE TABLE postings (
-    term INTEGER NOT NULL,
-    position INTEGER NOT NULL,    -- of the run
-    PRIMARY KEY (term, position)
-) WITHOUT ROWID;
-CREATE TABLE given (
-    position INTEGER NOT NULL     -- the highest of events that are gone: never to be given again
-);
-INSERT INTO given VALUES (0);
-CREATE TABLE labelled (
-    keys TEXT NOT NULL            -- of payloads, by which the terms were found
-);
-INSERT INTO labelled VALUES ('');
-CREATE TABLE derived (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    matcher TEXT NOT NULL,
-    version INTEGER NOT NULL,     -- events in it
-    looked INTEGER NOT NULL       -- position up to which events were looked at
-);
-CREATE TABLE members (
-    derived INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (derived, revision)
-) WITHOUT ROWID;
-"""
+from hub.storage.schema import SCHEMA, VERSION
 
 CHECKED_BYTES = 16 * 1024 * 1024
 """Bytes up to which an index is checked whole when it is opened: that reads all of it."""
@@ -148,7 +96,10 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
-        self._syncs: bool | None = None  # whether a commit is synced, as far as it was said
+        # Whether a commit is synced, and waits for others: as far as it was said.
+        self._syncs: bool | None = None
+        self._waits: bool | None = None
+        self.opened = 0  # times: connections of before may be to a file that is gone
 
     def open(self) -> list[Entry]:
         """Open the index and return its rows; a damaged or foreign one is made anew.
@@ -159,7 +110,8 @@ class Index:
             return self._load()
         except Exception as error:  # a damaged one fails in any way
             self.close()
-            if not is_damage(error):
+            passing = isinstance(error, OSError | MemoryError | sqlite3.OperationalError)
+            if passing and not is_damage(error):
                 raise
             logger.warning("index %s is rebuilt from the logs: %s", self._path, error)
         try:
@@ -173,7 +125,8 @@ class Index:
     def _load(self) -> list[Entry]:
         if self._condemned.exists():
             raise sqlite3.DatabaseError("damage was found in it")
-        self._syncs = None
+        self._syncs = self._waits = None
+        self.opened += 1
         self._db = db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         # It may lose its last rows in a power cut: they are read from the logs again.
         db.execute("PRAGMA journal_mode = WAL")
@@ -181,9 +134,9 @@ class Index:
         db.execute("PRAGMA wal_autocheckpoint = 0")  # it syncs: not in the midst of a commit
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"it has version {version}, this hub needs {_VERSION}")
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"it has version {version}, this hub needs {VERSION}")
         if self._path.stat().st_size <= CHECKED_BYTES:
             (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
@@ -218,12 +171,15 @@ class Index:
         except Exception as error:
             logger.error("index %s could not be saved; no log is affected: %s", self._path, error)
 
-    def add(self, additions: Additions, *, sync: bool) -> None:
-        """Add to the global order, with `sync` on disk on return. Raises `sqlite3.Error`."""
+    def add(self, additions: Additions, *, sync: bool, wait: bool = True) -> None:
+        """Add to the global order, with `sync` on disk on return. Raises `sqlite3.Error`.
+
+        Without `wait` it does so at once if somebody else is writing.
+        """
         if sync is not self._syncs:
             self.db.execute("PRAGMA synchronous = " + ("FULL" if sync else "NORMAL"))
             self._syncs = sync
-        with self.transaction() as db:
+        with self.transaction(wait=wait) as db:
             if additions.logs:
                 db.executemany(_PUT_LOG, map(_row, additions.logs))
             if additions.grown:
@@ -237,9 +193,11 @@ class Index:
                 db.execute(_GIVE, (additions.given,))
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
         """A transaction, rolled back if what is done in it raises, or its end does."""
         db = self.db
+        if wait is not self._waits:
+            self._wait(wait)
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
@@ -258,14 +216,17 @@ class Index:
 
     def checkpoint(self) -> None:
         """Bring the write-ahead log into the index, as far as no reader needs it; this syncs."""
-        db = self.db
-        db.execute("PRAGMA busy_timeout = 0")  # nobody waits for readers
         try:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._wait(False)
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except Exception as error:
             logger.error("index %s: its log grows: %s", self._path, error)
-        finally:
-            db.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+
+    def _wait(self, wait: bool) -> None:
+        """From now on wait, or do not, for who else uses the file."""
+        self._waits = None
+        self.db.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS if wait else 0}")
+        self._waits = wait
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -360,22 +321,19 @@ class Index:
 
     def close(self) -> None:
         """Close the file; the index can be opened again."""
-        db, self._db = self._db, None
+        db = self._db
         if db is not None:
-            with suppress(Exception):  # while readers are there, closing alone does not
-                db.execute("PRAGMA busy_timeout = 0")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.checkpoint()  # while readers are there, closing alone makes none
             db.close()
+            self._db = None
 
 
 def is_damage(error: BaseException) -> bool:
     """Whether an error tells of an index that is no good, rather than of a bad moment."""
-    if isinstance(error, OSError | MemoryError):
-        return False
     if isinstance(error, sqlite3.OperationalError):
         code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
         return code & 0xFF in _DAMAGE
-    return True
+    return isinstance(error, sqlite3.Error | UnicodeDecodeError)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -72,9 +72,10 @@ class Runs:
         self._posted = set()
         return head
 
-    def write(self, new: list[Log], queue: list[Taken]) -> None:
+    def write(self, new: list[Log], queue: list[Taken], *, wait: bool = True) -> None:
         """Add new logs, and groups in the order of their positions: all of it or nothing.
 
+        Without `wait`, an index that somebody else writes to is an error at once.
         Raises `sqlite3.Error`, `OSError` and whatever else comes of damage.
         """
         adding = _Adding(self._last, self._posted.copy(), self._keys)
@@ -86,7 +87,7 @@ class Runs:
                 adding.take(each, offset, lines)
         additions = adding.additions
         additions.logs = [_entry(log) for log in new]
-        self._index.add(additions, sync=self._sync)
+        self._index.add(additions, sync=self._sync, wait=wait)
         self._last, self._posted = adding.last, adding.posted
 
     def _is_gone(self, taken: Taken) -> bool:

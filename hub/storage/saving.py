@@ -53,7 +53,7 @@ class Saver:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), SAVE_INTERVAL)
             last = self._closing.is_set()
-            if self._sequencer.absent and not last:
+            if self._sequencer.absent and not self._sequencer.condemned and not last:
                 await attach()
             await self._save_changed()
 

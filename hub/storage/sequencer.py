@@ -36,6 +36,9 @@ HELD_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 0.5
 """Before the index is tried again after it could not be written."""
 
+QUEUED = 4096
+"""Groups that wait for an index that fails; with more of them the index is attached anew later."""
+
 INLINE_RUNS = 64
 INLINE_BYTES = 256 * 1024
 """What is written without a thread where nothing has to be synced."""
@@ -76,6 +79,7 @@ class Sequencer:
         self._checkpoint: asyncio.Task[None] | None = None
         self._next_checkpoint = 0.0
         self._failing = False
+        self.condemned = False  # the index was found to be damaged
         self._closing = asyncio.Event()
 
     def load(self, numbered: dict[int, Log], highest: int) -> None:
@@ -116,16 +120,18 @@ class Sequencer:
         self.head += commit.count
         lines = commit.lines
         if lines is not None:
-            if self._held + len(lines) > HELD_BYTES:
+            self._held += len(lines)
+            if self._held > HELD_BYTES:
                 lines = None
-            else:
-                self._held += len(lines)
         if not log.number:
             self._number(log)
         self._queue.append(
             Taken(position, log, commit.revision, commit.start, commit.end, commit.count, lines)
         )
-        if self._followers:
+        if self._failing and len(self._queue) > QUEUED:
+            self._give_up()
+            return 0
+        if self._followers or self._held > HELD_BYTES:
             self._begin()
         elif self._timer is None and self._task is None:
             self._timer = asyncio.get_running_loop().call_later(LAZY_SECONDS, self._begin)
@@ -178,10 +184,9 @@ class Sequencer:
             return
         new, queue = self._pop()
         try:
-            self._runs.write(new, queue)
-        except Exception as error:
+            self._runs.write(new, queue, wait=False)
+        except Exception:  # what is wrong will be seen again
             self._push(new, queue)
-            self._fail(error)
             self._begin()
         else:
             self._written(queue)
@@ -230,6 +235,8 @@ class Sequencer:
         self._new[:0], self._queue[:0] = new, queue
 
     def _written(self, queue: list[Taken]) -> None:
+        if self._absent:  # it was given up meanwhile
+            return
         self.indexed = queue[-1].last
         if self._failing:
             self._failing = False
@@ -255,10 +262,19 @@ class Sequencer:
         if not self._failing:  # said once, and not again twice a second
             self._failing = True
             logger.error("the index could not be written: %r", error)
-            if is_damage(error):
-                self._index.condemn()
-                logger.error("the index is damaged: the next start makes it anew")
         self._refuse(str(error))
+        if is_damage(error):
+            self.condemned = True
+            self._index.condemn()
+            logger.error("the index is damaged: there are no positions until the next start")
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Do without positions: what has none gets one when an index is attached."""
+        self._absent = True
+        self._failing = False
+        self._pop()
+        self._refuse("it was given up for now")
 
     def _refuse(self, reason: str) -> None:
         waiters, self._waiters = self._waiters, []

@@ -256,6 +256,11 @@ class Store:
         """Watch for events that get their place from now on, or are on their way."""
         return self.watches.open(sees, self._writer.active)
 
+    @property
+    def index_opened(self) -> int:
+        """How often the index was opened: what `reader` gave before may be out of date."""
+        return self._index.opened
+
     def reader(self) -> sqlite3.Connection:
         """A connection to the index that only reads, for one thread. Raises `sqlite3.Error`."""
         return self._index.reader()
@@ -356,6 +361,7 @@ class Store:
         self._saver.changed.update(logs)
 
     def _attach_now(self, found: list[Found]) -> None:
+        self._index.close()
         known = self._open_index()
         if not self._index.is_open:
             return

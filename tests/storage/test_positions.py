@@ -26,7 +26,7 @@ from hub.errors import ConditionConflict, HubError, IndexFailed, LogDamaged, Ver
 from hub.formats import NDJSON, Batch
 from hub.options import Durability
 from hub.selector import Condition, query_of_types
-from hub.storage import saving
+from hub.storage import saving, sequencer
 from hub.storage.index import Additions, Index
 from hub.storage.logfile import Disk
 from hub.storage.plan import Scope
@@ -254,46 +254,113 @@ async def test_after_a_fault_at_any_call_what_was_told_is_so(
             break
 
 
-@pytest.mark.parametrize("error", ["full", "malformed"])
-async def test_when_the_index_fails_commits_are_not_taken_and_posts_are(
-    world: World, error: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = Index.add
-    failure = sqlite3.OperationalError(error)
+def full() -> sqlite3.OperationalError:
+    failure = sqlite3.OperationalError("database or disk is full")
     failure.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return failure
 
-    def fail(index: Index, additions: Additions, *, sync: bool) -> None:
-        raise failure if error == "full" else sqlite3.DatabaseError(error)
+
+async def settled(engine: FilesEngine) -> None:
+    """Wait until the index can be used again."""
+    for _ in range(1000):
+        try:
+            await engine.settle()
+        except IndexFailed:
+            await asyncio.sleep(0.01)
+        else:
+            return
+    raise AssertionError("not within 10 s")
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["for a moment", "for long"])
+async def test_when_the_index_fails_commits_are_not_taken_and_posts_are(
+    world: World, long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing for long, it is given up, and attached anew."""
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.05)
+    if long:
+        monkeypatch.setattr(sequencer, "QUEUED", 5)
+
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
+        raise full()
 
     async with world.open() as engine:
         await fill(world, engine, 1)
-        monkeypatch.setattr(Index, "add", fail)
-        with pytest.raises(IndexFailed, match="events are stored"):
-            await engine.commit("orders-1", draft("stored"))
-        with pytest.raises(IndexFailed, match="nothing of this was stored"):
-            await engine.commit("orders-1", draft("refused"))
-        await world.post(engine, "posted meanwhile")
-        assert (await text_of(engine)).endswith(b"\n")
-        monkeypatch.setattr(Index, "add", real)
-        for _ in range(500):
-            await asyncio.sleep(0.01)
-            try:
-                await engine.settle()
-                break
-            except IndexFailed:
-                pass
+        with monkeypatch.context() as patch:
+            patch.setattr(Index, "add", fail)
+            with pytest.raises(IndexFailed, match="events are stored"):
+                await engine.commit("orders-1", draft("stored"))
+            with pytest.raises(IndexFailed, match="nothing of this was stored"):
+                await engine.commit("orders-1", draft("refused"))
+            for n in range(10):
+                await world.post(engine, f"posted meanwhile {n}")
+            assert (await text_of(engine)).count(b"\n") == 11
+        await settled(engine)
         await fill(world, engine, 1, "after.")
         order = await world.check(engine)
         assert b'{"type":"T","is":"stored"}' in order_in(order)
         assert b'{"type":"T","is":"refused"}' not in order_in(order)
     async with world.open() as engine:
-        again = await order_of(engine)
-        if error == "full":
-            assert again == order
-        else:  # by time, it is about the same
-            assert sorted(again.values()) == sorted(order.values())
+        assert await world.check(engine) == order
+
+
+async def test_a_damaged_index_is_given_up_until_the_next_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.01)
+
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
     async with world.open() as engine:
-        assert await order_of(engine) == again
+        await fill(world, engine)
+        before = await world.check(engine)
+        with monkeypatch.context() as patch:
+            patch.setattr(Index, "add", fail)
+            with pytest.raises(IndexFailed):
+                await engine.commit("orders-1", draft("stored"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(IndexFailed):
+            await engine.commit("orders-1", draft("refused"))
+        with pytest.raises(IndexFailed):
+            await engine.settle()
+        await world.post(engine, "posted meanwhile")
+    async with world.open() as engine:
+        order = await order_of(engine)
+        rest = [each for each in order.values() if each not in before.values()]
+        assert rest == [
+            ("orders-1", b'{"type":"T","is":"stored"}'),
+            (CHANNEL, b'{"type":"t","is":"posted meanwhile"}'),
+        ]
+        assert sorted(order.values()) == sorted([*before.values(), *rest])
+        await engine.commit("orders-1", draft("again"))
+
+
+async def test_an_index_that_was_made_anew_meanwhile_is_the_one_that_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(sequencer, "QUEUED", 1)
+
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
+        raise full()
+
+    async with world.open() as engine:
+        await fill(world, engine)
+        before = await world.check(engine)  # the reading threads are connected
+        with monkeypatch.context() as patch:
+            patch.setattr(Index, "add", fail)
+            with pytest.raises(IndexFailed):
+                await engine.commit("orders-1", draft("stored"))
+            Index(index_of(world.directory)).condemn()
+            for n in range(5):
+                await world.post(engine, f"posted meanwhile {n}")
+        await settled(engine)
+        await engine.commit("orders-1", draft("again"))
+        for _ in range(20):
+            order = await order_of(engine)
+            assert len(order) == len(before) + 7
+            assert list(order.values())[-1] == ("orders-1", b'{"type":"T","is":"again"}')
 
 
 async def test_without_an_index_the_channels_go_on_and_it_comes_back(
@@ -307,9 +374,7 @@ async def test_without_an_index_the_channels_go_on_and_it_comes_back(
     real = Index._load
 
     def fail(index: Index) -> Any:
-        failure = sqlite3.OperationalError("disk I/O error")
-        failure.sqlite_errorcode = sqlite3.SQLITE_IOERR
-        raise failure
+        raise full()
 
     monkeypatch.setattr(Index, "_load", fail)
     async with world.open() as engine:

@@ -178,7 +178,7 @@ def test_what_fails_is_written_whole_the_next_time(
     bench.take(bench.logs.grow(a))
     bench.write()
 
-    def fail(index: Index, additions: Additions, *, sync: bool) -> None:
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
         raise sqlite3.OperationalError("no")
 
     bench.take(bench.logs.grow(a, 4))

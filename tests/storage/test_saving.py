@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -129,7 +128,7 @@ async def test_what_could_not_be_saved_is_saved_later(
     real = bench.index.add
 
     def fail(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("no")
+        raise OSError("no")
 
     monkeypatch.setattr(bench.index, "add", fail)
     for n in range(5):

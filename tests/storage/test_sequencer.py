@@ -38,15 +38,16 @@ class Trying(Index):
         self.threads = set()
         self.waits = threading.Event()
 
-    def add(self, additions: Additions, *, sync: bool) -> None:
+    def add(self, additions: Additions, *, sync: bool, wait: bool = True) -> None:
         self.adds += 1
+        assert wait or not sync
         self.threads.add(threading.current_thread().name)
         if self.gate:
             self.waits.set()
             assert self.gate.wait(10)
         if self.error:
             raise self.error
-        super().add(additions, sync=sync)
+        super().add(additions, sync=sync, wait=wait)
 
 
 class Bench:
@@ -253,9 +254,9 @@ async def test_nothing_is_written_beside_the_thread(inline: Bench) -> None:
             begun.set()
             assert gate.wait(10)
 
-    def alone(additions: Additions, *, sync: bool) -> None:
+    def alone(additions: Additions, *, sync: bool, wait: bool = True) -> None:
         assert using.acquire(blocking=False), "two at once"
-        Index.add(inline.index, additions, sync=sync)
+        Index.add(inline.index, additions, sync=sync, wait=wait)
         using.release()
 
     inline.index.add = alone  # type: ignore[method-assign]
@@ -288,6 +289,12 @@ async def test_what_fails_though_nobody_waits_is_no_noise(bench: Bench) -> None:
 
 
 # Failures
+
+
+def damage() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("no such table: runs")
+    error.sqlite_errorcode = sqlite3.SQLITE_ERROR
+    return error
 
 
 def full() -> sqlite3.OperationalError:
@@ -329,19 +336,100 @@ async def test_when_the_index_fails_nothing_is_lost_and_the_order_stays(
     bench.check()
 
 
-async def test_only_damage_condemns_the_index(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("error", [sqlite3.DatabaseError("malformed"), damage()])
+async def test_a_damaged_index_is_condemned_and_given_up(
+    bench: Bench, error: Exception, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     marker = tmp_path / "index.sqlite-damaged"
-    for error, condemned in ((full(), False), (sqlite3.DatabaseError("malformed"), True)):
-        bench.grow(bench.logs.make(f"log-{condemned}"))
-        bench.index.error = error
-        with pytest.raises(IndexFailed):
-            await bench.sequencer.settle()
-        bench.index.error = None
-        assert marker.exists() is condemned
-        await eventually(lambda: bench.sequencer.indexed == bench.sequencer.head)
+    bench.index.error = full()
+    a = bench.logs.make("log-a")
+    bench.grow(a)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    assert not marker.exists()
+    assert not bench.sequencer.condemned
+    bench.index.error = error
+    bench.grow(a)
+    with pytest.raises(IndexFailed, match=r"malformed|no such table"):
+        await bench.sequencer.settle()
+    assert marker.exists()
+    assert bench.sequencer.condemned
+    assert bench.sequencer.absent
+    assert bench.sequencer.take(bench.logs.grow(a)) == 0
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    assert bench.sequencer._queue == []
+
+
+async def test_while_the_index_fails_not_too_much_waits_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given up has no positions until an index is attached."""
+    monkeypatch.setattr(module, "QUEUED", 10)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    for _ in range(20):
+        bench.grow(a)
+    await bench.sequencer.settle()  # so many may wait for one that does not fail
+    bench.index.error = full()
+    bench.grow(b)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    taken = [bench.sequencer.take(bench.logs.grow(b)) for _ in range(20)]
+    assert taken[0] == 22
+    assert taken[-1] == 0
+    assert bench.sequencer.absent
+    assert not bench.sequencer.condemned
+    assert (bench.sequencer._queue, bench.sequencer._new) == ([], [])
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    bench.index.error = None
+    await asyncio.sleep(0.05)
+    assert bench.index.last_run() is None or bench.sequencer.indexed == 20
+
+
+async def test_a_write_under_way_when_it_is_given_up_tells_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUEUED", 2)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    bench = Bench(tmp_path, sync=True)
+    told: list[int] = []
+    a = bench.logs.make("log-a")
+    bench.index.error = full()
+    bench.grow(a)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    gate = bench.index.gate = threading.Event()
+    bench.index.error = None
+    bench.index.waits.clear()
+    waiting = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    bench.sequencer.on_indexed.append(lambda: told.append(1))
+    for _ in range(5):
+        bench.sequencer.take(bench.logs.grow(a))
+    gate.set()
+    with pytest.raises(IndexFailed):
+        await waiting
+    assert (told, bench.sequencer.absent, bench.sequencer.indexed) == ([], True, 0)
+    await bench.close()
+
+
+async def test_an_index_that_somebody_else_writes_to_stops_nobody(
+    inline: Bench, tmp_path: Path
+) -> None:
+    """This loop goes on meanwhile."""
+    other = sqlite3.connect(
+        tmp_path / "index.sqlite", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    inline.grow(inline.logs.make("log-a"))
+    waiting = asyncio.ensure_future(inline.sequencer.settle())
+    for _ in range(10):
+        await asyncio.wait_for(asyncio.sleep(0.01), 1)
+    assert not waiting.done()
+    other.close()
+    await waiting
+    inline.check()
 
 
 async def test_groups_that_came_during_a_failed_write_come_behind_it(
