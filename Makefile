@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
+PEER := benchmarks/peer
 ARGS ?=
 
 .PHONY: run test lint format bench clean
@@ -24,7 +25,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev  ## Measure, and print a table
+bench: $(VENV)/dev $(PEER)/node_modules/made  ## Measure, and print a table
 	$(BIN)/python -m benchmarks $(ARGS)
 
 # Debian ships venv as a package of its own.
@@ -42,11 +43,12 @@ $(VENV)/dev: $(BIN)/python pyproject.toml
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@ $(VENV)/run
 
-# Clients that nobody here wrote, for the tests. Without npm those tests are skipped.
-$(CLIENTS)/node_modules/made: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+# What nobody here wrote: clients for the tests, a peer for the benchmarks. Without
+# npm those tests are skipped, and that comparison.
+%/node_modules/made: %/package.json %/package-lock.json
 	@if command -v npm > /dev/null; \
-	then cd $(CLIENTS) && npm ci --loglevel=error --no-audit --no-fund && touch node_modules/made; \
-	else echo "There is no npm here: the tests of JavaScript clients are skipped" >&2; fi
+	then cd $* && npm ci --loglevel=error --no-audit --no-fund && touch node_modules/made; \
+	else echo "There is no npm here: what needs $* is left out" >&2; fi
 
 clean:
-	rm -rf $(CLIENTS)/node_modules $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build *.egg-info
+	rm -rf $(CLIENTS)/node_modules $(PEER)/node_modules $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build *.egg-info

@@ -15,6 +15,14 @@ MEASURED = {
     "history": ["history"],
     "batch": ["batch-tsv", "batch-ndjson"],
     "long": ["resume", "open"],
+    "condition": [
+        "query-type",
+        "query-tag",
+        "condition-fresh",
+        "condition-old",
+        "condition-tag",
+        "condition-refused",
+    ],
 }
 
 
