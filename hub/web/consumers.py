@@ -34,12 +34,12 @@ STOPPED = b"stopped"
 _NULL = Raw(b"null")
 
 
-class _Put(msgspec.Struct):
+class _Put(msgspec.Struct, forbid_unknown_fields=True):
     handler: str
     state: Raw = Raw()
 
 
-class _Reset(msgspec.Struct, rename={"start": "from"}):
+class _Reset(msgspec.Struct, rename={"start": "from"}, forbid_unknown_fields=True):
     state: Raw = Raw()
     start: int | str | None = None
 

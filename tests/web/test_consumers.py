@@ -573,3 +573,14 @@ async def test_lines_that_are_appended_by_hand_are_folded(
     await read(hub, "one/until/1")
     append_by_hand(events, b"x\t\ttwo\ny\t\tthree\n")
     assert (await read(hub, "one/until/3"))["state"] == {"n": 3}
+
+
+async def test_a_member_that_is_misspelled_is_refused(orders: Client) -> None:
+    body = {"handler": COUNT, "sate": {}}
+    async with orders.put("/consumers/one/stream/orders-1", json=body) as answer:
+        await refused(answer, 400, "invalid_request", "sate")
+    await put(orders, "one/stream/orders-1", COUNT)
+    before = await read(orders, "one/until/1")
+    async with orders.post("/consumers/one/reset", json={"frm": 5}) as answer:
+        await refused(answer, 400, "invalid_request", "frm")
+    assert (await read(orders, "one"))["position"] >= before["position"]
