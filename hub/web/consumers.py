@@ -17,11 +17,10 @@ from hub.consumers.consumer import Consumer
 from hub.consumers.registry import EMPTY, END
 from hub.consumers.source import OpenSource, Source
 from hub.errors import Busy, InvalidName, InvalidRequest
-from hub.matcher import parse_matcher
 from hub.options import Options
-from hub.selector import join_of, parse_selector_text
 from hub.streams import Streams
 from hub.web import bodies
+from hub.web.addressing import view_of
 from hub.web.context import HUB, Context
 from hub.web.events import _HEADERS, EventStream, _turn_away
 
@@ -54,17 +53,7 @@ def opener(streams: Streams) -> OpenSource:
 
     async def open_view(name: str) -> Source:
         path, _, query = name.partition("?")
-        given = MultiDict(parse_qsl(query))
-        matcher = parse_matcher(given["filter"]) if given.get("filter") else None
-        if path.startswith("category/"):
-            return streams.category(path.removeprefix("category/"), matcher)
-        if path == "join" and "selector" in given:
-            selector = parse_selector_text(given["selector"], allow_all=False)
-            return streams.join("join", selector, matcher)
-        if path == "join" and "streams" in given:
-            names = [each for part in given.getall("streams") for each in part.split(",") if each]
-            return streams.join("join", join_of(names), matcher)
-        return await streams.view(path, matcher)
+        return await view_of(streams, path.split("/"), MultiDict(parse_qsl(query)))
 
     return open_view
 

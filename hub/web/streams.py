@@ -7,7 +7,7 @@ client is in `reading` and `live`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -18,18 +18,17 @@ from msgspec import structs
 from hub.commit import members_of, parse_commit
 from hub.document import Draft
 from hub.engines.base import Receipt, Scope
-from hub.errors import InvalidName, InvalidRequest, UnknownStream
-from hub.matcher import Matcher, compile_matcher, parse_matcher
+from hub.errors import InvalidName, InvalidRequest
+from hub.matcher import Matcher, compile_matcher
 from hub.selector import (
     Condition,
     Selector,
-    join_of,
     parse_selector_text,
     query_of_items,
     query_of_types,
 )
-from hub.streams import View
 from hub.web import bodies, live, reading
+from hub.web.addressing import check_one_of, filter_of, names_in, view_of
 from hub.web.context import HUB, Context
 from hub.web.created import JSON, created
 from hub.web.selection import number_of
@@ -162,41 +161,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     if not segments:
         return await listing(request)
     if len(segments) > 1 and segments[-1] == "version":
-        view = await _view(request, hub, segments[:-1])
+        view = await view_of(hub.streams, segments[:-1], request.query)
         return _json(200, {"stream": view.name, "version": await view.settle()})
     path, window = split_window(segments)
-    view = await _view(request, hub, path)
+    view = await view_of(hub.streams, path, request.query)
     if live.is_wanted(request):
         return await live.subscribe(request, view, window, {})
     return await reading.read(request, view, window, {})
-
-
-async def _view(request: web.Request, hub: Context, path: Sequence[str]) -> View:
-    matcher = _filter_of(request)
-    if path[:1] == ["category"] and len(path) > 1:
-        return hub.streams.category("/".join(path[1:]), matcher)
-    if list(path) == ["join"] and (selector := _joined(request)) is not None:
-        return hub.streams.join("join", selector, matcher)
-    try:
-        return await hub.streams.view("/".join(path), matcher)
-    except UnknownStream:
-        if list(path) != ["join"]:
-            raise
-        raise InvalidRequest("a join needs 'streams=a,b' or 'selector=[\"a\", \"b\"]'") from None
-
-
-def _joined(request: web.Request) -> Selector | None:
-    """The selector of a join; None if the stream called `join` is meant."""
-    query = request.query
-    _check_one_of(query, "streams", "selector")
-    if "selector" in query:
-        return parse_selector_text(query["selector"], allow_all=False)
-    if "streams" not in query:
-        return None
-    names = _names(query.getall("streams"))
-    if not names:
-        raise InvalidRequest("'streams' is empty: names with commas between them are right")
-    return join_of(names)
 
 
 async def query(request: web.Request) -> web.StreamResponse:
@@ -206,7 +177,7 @@ async def query(request: web.Request) -> web.StreamResponse:
     rest, window = split_window(segments)
     if rest or window != Window(window.start):
         raise web.HTTPNotFound
-    matcher = _filter_of(request)
+    matcher = filter_of(request.query)
     selector, types = _queried(request)
     view = hub.streams.order("query", Scope(selector, matcher=matcher))
     head = await view.settle()
@@ -218,32 +189,17 @@ async def query(request: web.Request) -> web.StreamResponse:
 
 def _queried(request: web.Request) -> tuple[Selector, list[str] | None]:
     given = request.query
-    _check_one_of(given, "types", "selector", "query")
+    check_one_of(given, "types", "selector", "query")
     if "query" in given:
         return query_of_items(given["query"]), None
     if "selector" in given:
         return parse_selector_text(given["selector"], allow_all=True), None
-    types = list(dict.fromkeys(_names(given.getall("types", []))))
+    types = list(dict.fromkeys(names_in(given.getall("types", []))))
     if not types:
         raise InvalidRequest(
             'a query needs \'types=A,B\' or \'query={"items": [{"types": ["A"], "tags": ["b"]}]}\''
         )
     return query_of_types(types), types
-
-
-def _check_one_of(given: Mapping[str, str], *parameters: str) -> None:
-    both = [each for each in parameters if each in given]
-    if len(both) > 1:
-        raise InvalidRequest(f"{' and '.join(map(repr, both))} do not go together: give one")
-
-
-def _names(values: Sequence[str]) -> list[str]:
-    return [name for value in values for each in value.split(",") if (name := each.strip())]
-
-
-def _filter_of(request: web.Request) -> Matcher | None:
-    text = request.query.get("filter")
-    return parse_matcher(text) if text else None
 
 
 async def _body(request: web.Request, hub: Context, room: bodies.Room) -> bytes:
