@@ -13,18 +13,30 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.batch import TsvReader
-from hub.errors import DirectoryLocked, DiskFull, LogDamaged, StartupError
+from hub.document import Draft
+from hub.errors import (
+    DirectoryLocked,
+    DiskFull,
+    FormatConflict,
+    LogDamaged,
+    LogUnavailable,
+    NameTaken,
+    StartupError,
+    StreamClosed,
+    UnknownStream,
+)
 from hub.event import IdOrder, Limits, id_at
 from hub.formats import Batch
+from hub.matcher import compile_matcher
 from hub.options import Durability
-from hub.storage import saving
+from hub.storage import derived, saving
 from hub.storage import store as store_module
 from hub.storage.log import Committed
 from hub.storage.logfile import Disk
@@ -625,3 +637,185 @@ async def test_names_that_never_become_files_are_forgotten(
     disk.healed = True
     assert (await store.append("channel-1", one("data"))).count == 1
     assert list(store.logs) == ["channel-1"]
+
+
+# What is said of streams
+
+
+VIEW = compile_matcher({"payload": {"type": "t"}})
+OTHER = compile_matcher({"payload": {"type": "other"}})
+
+
+async def test_a_derived_stream_is_followed_to_its_end_in_pieces(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derived, "LEAST_PIECE", 2)
+    monkeypatch.setattr(derived, "MOST_PIECE", 2)
+    store = await open_store()
+    await store.append(NAME, many(*map(str, range(25))))
+    await store.derive("view", VIEW)
+    rows = await asyncio.gather(*(store.follow("view") for _ in range(3)))
+    assert [(row.version, row.looked) for row in rows] == [(25, 25)] * 3
+    following = asyncio.ensure_future(store.follow("view"))
+    await store.append(NAME, many(*map(str, range(25))))
+    await asyncio.sleep(0)
+    await store.underive("view")
+    with pytest.raises(UnknownStream):
+        await store.follow("view")
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_definitions_are_there_after_a_restart(
+    directory: Path, open_store: OpenStore
+) -> None:
+    store = await open_store()
+    await store.append(NAME, one("data"))
+    await store.derive("view", VIEW)
+    await store.derive("gone", OTHER)
+    await store.underive("gone")
+    await store.seal(store.logs[NAME])
+    await store.close()
+    store = await open_store()
+    assert store.derived == {"view": VIEW}
+    assert (await store.follow("view")).version == 1
+    with pytest.raises(StreamClosed):
+        await store.append(NAME, one("more"))
+    assert store.logs[NAME].version == 1
+
+
+async def test_what_is_sealed_takes_what_is_pending_and_nothing_else(
+    open_store: OpenStore,
+) -> None:
+    store = await open_store()
+    pending = [store.append(NAME, one(str(n))) for n in range(5)]
+    sealing = asyncio.ensure_future(store.seal(store.logs[NAME]))
+    await eventually(lambda: store.logs[NAME].closed)
+    with pytest.raises(StreamClosed):
+        await store.append(NAME, one("late"))
+    await sealing
+    await asyncio.gather(*pending)
+    assert store.logs[NAME].version == 5
+
+
+@pytest.mark.parametrize("work", ["seal", "derive", "underive"])
+async def test_a_definition_is_not_broken_off(
+    directory: Path, open_store: OpenStore, work: str
+) -> None:
+    """Who asked for it may have gone: it is done, and what is in memory is what is on disk."""
+    store = await open_store()
+    await store.append(NAME, one("data"))
+    await store.derive("old", VIEW)
+    works: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+        "seal": lambda: store.seal(store.logs[NAME]),
+        "derive": lambda: store.derive("view", VIEW),
+        "underive": lambda: store.underive("old"),
+    }
+    doing = asyncio.create_task(works[work]())
+    await asyncio.sleep(0)
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+    await store.close()
+    known = (store.logs[NAME].closed, set(store.derived))
+    assert (
+        known
+        == {
+            "seal": (True, {"old"}),
+            "derive": (False, {"old", "view"}),
+            "underive": (False, set()),
+        }[work]
+    )
+    store = await open_store()
+    assert (store.logs[NAME].closed, set(store.derived)) == known
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
+async def test_what_could_not_be_written_down_is_not_so(open_store: OpenStore, call: str) -> None:
+    disk = FaultyDisk(call, 10**9, errno.EIO, lasting=True)
+    store = await open_store(disk=disk)
+    await store.append(NAME, one("data"))
+    disk.left = 1
+    with pytest.raises(OSError, match="Input/output"):
+        await store.seal(store.logs[NAME])
+    with pytest.raises(OSError, match="Input/output"):
+        await store.derive("view", VIEW)
+    disk.healed = True
+    assert store.derived == {}
+    await store.append(NAME, one("more"))
+    await store.derive("view", OTHER)
+
+
+async def test_a_name_is_taken_once(open_store: OpenStore) -> None:
+    store = await open_store()
+    await store.append(NAME, one("data"))
+    with pytest.raises(NameTaken):
+        await store.derive(NAME, VIEW)
+    outcomes = await asyncio.gather(
+        store.derive("view", VIEW),
+        store.derive("view", OTHER),
+        store.derive("view", VIEW),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in outcomes] == [type(None), NameTaken, type(None)]
+    for write in (
+        lambda: store.append("view", one("data")),
+        lambda: store.commit("view", Draft([b"{}"], [""], [()], "c")),
+    ):
+        with pytest.raises(NameTaken):
+            write()
+    with pytest.raises(NameTaken):
+        await store.make("view", "tsv")
+
+
+async def test_a_file_by_hand_takes_no_name_of_a_derived_stream(
+    directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await open_store()
+    await store.derive("view", VIEW)
+    (directory / "view.tsv").write_text("1\tt\tdata\n")
+    await store.look("view")
+    assert "view" not in store.logs
+    await store.close()
+    store = await open_store()  # now somebody has to decide
+    assert ("view" in store.logs, store.derived) == (True, {})
+    assert "what .hub/streams says of 'view' is passed over" in caplog.text
+
+
+# Making logs
+
+
+async def test_a_log_is_made_once_and_has_one_format(
+    directory: Path, open_store: OpenStore
+) -> None:
+    store = await open_store()
+    made = await asyncio.gather(*(store.make("orders", "ndjson") for _ in range(3)))
+    assert sorted(made) == [False, False, True]
+    assert (directory / "orders.ndjson").read_bytes() == b""
+    with pytest.raises(FormatConflict):
+        await store.make("orders", "tsv")
+    await store.append("orders", one("data"))
+    assert (directory / "orders.ndjson").read_bytes().startswith(b'{"stream":"orders"')
+    await store.close()
+    store = await open_store()
+    assert not await store.make("orders", "ndjson")
+
+
+async def test_a_log_that_cannot_be_made_is_made_for_nobody(open_store: OpenStore) -> None:
+    disk = FaultyDisk("open", 10**9, errno.ENOSPC, lasting=True)
+    store = await open_store(disk=disk)
+    disk.left = 1
+    outcomes = await asyncio.gather(
+        *(store.make("orders", "ndjson") for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(each, LogUnavailable) for each in outcomes)
+    assert store.logs == {}
+    disk.healed = True
+    assert await store.make("orders", "ndjson")
+
+
+async def test_a_channel_has_no_room_for_metadata(open_store: OpenStore) -> None:
+    store = await open_store()
+    await store.append(NAME, one("data"))
+    with pytest.raises(FormatConflict, match="no room"):
+        store.commit(NAME, Draft([b"{}"], [""], [()], "c", b',"by":"me"'))
+    assert (await store.commit(NAME, Draft([b"{}"], [""], [()], "c"))).position == 2
