@@ -398,7 +398,9 @@ async def test_without_an_index_the_channels_go_on_and_it_comes_back(
         await fill(world, engine, 1, "after.")
         after = await world.check(engine)
         assert {at: after[at] for at in before} == before
-    async with world.open() as engine:
+    disk = FaultyDisk("pread", 10**9, errno.EIO)
+    async with world.open(disk) as engine:
+        assert disk.left == 10**9  # the index knows all of it again
         assert await world.check(engine) == after
 
 
