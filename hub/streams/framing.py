@@ -50,7 +50,7 @@ class Framer:
             else:
                 end = head
         finally:
-            await reading.aclose()  # type: ignore[attr-defined]
+            await reading.aclose()
         return Framed(b"".join(parts), end)
 
     def _frames(self, slices: Sequence[Slice]) -> bytes:

@@ -8,7 +8,7 @@ for the rest. Must not know HTTP.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from msgspec import Struct
 
@@ -54,7 +54,9 @@ class View(ABC):
         """The last number, of a view in which everything acknowledged is seen."""
 
     @abstractmethod
-    def slices(self, low: int, high: int, *, backwards: bool = False) -> AsyncIterator[list[Slice]]:
+    def slices(
+        self, low: int, high: int, *, backwards: bool = False
+    ) -> AsyncGenerator[list[Slice], None]:
         """The documents from number `low` to `high`, which exist; in backwards order if asked.
 
         Perhaps none at a time. Close it, or read it to its end.
@@ -83,7 +85,7 @@ class View(ABC):
                     piece.end = numbers[-1]
                     break
         finally:
-            await reading.aclose()  # type: ignore[attr-defined]
+            await reading.aclose()
         return piece
 
 
@@ -128,7 +130,7 @@ class LogView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncIterator[list[Slice]]:
+    ) -> AsyncGenerator[list[Slice], None]:
         if low > high:
             return
         end, last = (log.length, log.version) if (log := self._engine.find(self.name)) else (0, 0)
@@ -209,7 +211,7 @@ class DerivedView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncIterator[list[Slice]]:
+    ) -> AsyncGenerator[list[Slice], None]:
         revisions = range(high, low - 1, -1) if backwards else range(low, high + 1)
         for at in range(0, len(revisions), MEMBERS):
             wanted = revisions[at : at + MEMBERS]
@@ -247,7 +249,7 @@ class OrderView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncIterator[list[Slice]]:
+    ) -> AsyncGenerator[list[Slice], None]:
         cursor = self._engine.cursor(self.scope(), low, high, backwards=backwards)
         while (slices := await self._engine.read_order(cursor)) is not None:
             yield slices

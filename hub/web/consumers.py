@@ -22,7 +22,7 @@ from hub.streams import Streams
 from hub.web import bodies
 from hub.web.addressing import view_of
 from hub.web.context import HUB, Context
-from hub.web.events import _HEADERS, EventStream, _turn_away
+from hub.web.events import HEADERS, EventStream, turn_away
 
 NUMBER_DIGITS = 15
 """Digits of a revision or position: JavaScript, and thus every client, can hold it."""
@@ -129,9 +129,9 @@ async def _follow(request: web.Request, consumer: Consumer) -> web.StreamRespons
     hub = request.app[HUB]
     full = len(hub.subscriptions) >= hub.options.max_subscriptions
     if full or hub.consumers.closing:
-        return await _turn_away(request, hub)
+        return await turn_away(request, hub)
     with hub.subscriptions.counted():
-        response = EventStream(headers=_HEADERS)
+        response = EventStream(headers=HEADERS)
         response.force_close()
         await response.prepare(request)
         await response.write(sse.retry(hub.options.retry) + sse.HEARTBEAT)

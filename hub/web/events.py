@@ -14,12 +14,13 @@ from hub.web.selection import cursor_of, number_of
 BUSY_RETRY = 15
 """How many times the usual `retry:` a subscriber waits when the hub is full or closing."""
 
-_HEADERS = {
+HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
     # no-transform: a proxy that compresses would hold events back.
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",  # nginx
 }
+"""Those of every answer that is a subscription."""
 
 
 class EventStream(web.StreamResponse):
@@ -41,8 +42,8 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
     # Only now: while the place was looked for, others may have come.
     full = len(hub.subscriptions) >= hub.options.max_subscriptions
     if full or hub.subscriptions.closing:
-        return await _turn_away(request, hub)
-    response = EventStream(headers=_HEADERS)
+        return await turn_away(request, hub)
+    response = EventStream(headers=HEADERS)
     response.force_close()
     if resumed_from is not None and fits_header(resumed_from):
         response.headers["Last-Event-ID"] = resumed_from
@@ -81,9 +82,10 @@ async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, st
     return (0, "") if place is None else (place, cursor)
 
 
-async def _turn_away(request: web.Request, hub: Context) -> web.StreamResponse:
+async def turn_away(request: web.Request, hub: Context) -> web.StreamResponse:
+    """Let a subscriber come again later: the hub is full, or closes."""
     # Any status but 200 makes a browser give up for good.
-    response = EventStream(headers=_HEADERS)
+    response = EventStream(headers=HEADERS)
     response.force_close()
     await response.prepare(request)
     await response.write(sse.retry(hub.options.retry * BUSY_RETRY) + sse.HEARTBEAT)

@@ -60,7 +60,7 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
         part is None
         and log is not None
         and (size >= COMPRESS_FROM or not as_it_is)
-        and _takes_gzip(request)
+        and takes_gzip(request)
     )
     if packed:
         tag = f'{tag[:-1]}-gzip"'
@@ -157,7 +157,8 @@ def _range_of(request: web.Request, tag: str, size: int) -> range | None:
     return range(int(first), min(int(last) + 1, size) if last else size)
 
 
-def _takes_gzip(request: web.Request) -> bool:
+def takes_gzip(request: web.Request) -> bool:
+    """Whether the client takes an answer in gzip (RFC 9110, 12.5.3)."""
     for each in request.headers.get("Accept-Encoding", "").lower().split(","):
         coding, *parameters = each.replace(" ", "").split(";")
         if coding == "gzip":

@@ -15,7 +15,7 @@ from hub.errors import InvalidRequest
 from hub.event import START
 from hub.streams import View
 from hub.web.context import HUB
-from hub.web.events import _HEADERS, EventStream, _turn_away
+from hub.web.events import HEADERS, EventStream, turn_away
 from hub.web.selection import cursor_of
 from hub.window import Window
 
@@ -42,11 +42,11 @@ async def subscribe(
     # Only now: while the head was looked for, others may have come.
     full = len(hub.subscriptions) >= hub.options.max_subscriptions
     if full or hub.subscriptions.closing:
-        return await _turn_away(request, hub)
+        return await turn_away(request, hub)
     with hub.subscriptions.counted():
         response = EventStream(
             headers={
-                **_HEADERS,
+                **HEADERS,
                 "x-event-store-stream": view.name,
                 "x-event-store-version": str(head),
                 **headers,

@@ -17,7 +17,7 @@ from hub.formats import CONTENT_TYPES, NDJSON
 from hub.streams import View
 from hub.streams.views import LogView
 from hub.web.context import HUB, Context
-from hub.web.history import COMPRESS_FROM, _takes_gzip
+from hub.web.history import COMPRESS_FROM, takes_gzip
 from hub.web.sendfile import send_file
 from hub.window import Bounds, Window
 
@@ -48,7 +48,7 @@ async def read(
     )
     there = Bounds(bounds.low, min(bounds.high, version), bounds.backwards)
     waits = bounds.high > version and not bounds.backwards
-    packed = not waits and _takes_gzip(request)  # compressing would hold back what comes
+    packed = not waits and takes_gzip(request)  # compressing would hold back what comes
     if isinstance(view, LogView) and not waits and not there.backwards:
         span = await view.span(there.low, there.high) if there.low <= there.high else (0, 0)
         if span is not None and not (packed and span[1] - span[0] >= COMPRESS_FROM):
