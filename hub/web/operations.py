@@ -18,8 +18,8 @@ This is an event hub: every event is a line in a text file.
   curl {url}/a-channel                                          read the history
   curl -N -H 'Accept: text/event-stream' {url}/a-channel        follow it live
 
-  curl {url}/streams/cart-1/commit -d '{{"events":[{{"type":"Added"}}]}}'          commit to a stream
-  curl '{url}/query?types=Added'                                      find events in all streams
+  curl {url}/streams/cart-1/commit -d '{{"events":[{{"type":"Added"}}]}}'     commit to a stream
+  curl '{url}/query?types=Added'                                 find events in all streams
 
 A channel is any name of 4 to 64 letters, digits, '_' or '-'.
 {url}/health and {url}/metrics tell how the hub is.
