@@ -39,6 +39,8 @@ from hub.storage.watches import CommitGuard, condition_conflict
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""
 
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 T = TypeVar("T")
 
 
@@ -209,6 +211,8 @@ class FilesEngine:
         try:
             found: T = await wrap(self._with_index)(work, *args, executor=self._threads)
         except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                self._store.sequencer.condemn()
             raise ReadFailed(f"the global order could not be read: {error}") from error
         return found
 

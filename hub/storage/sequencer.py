@@ -264,6 +264,11 @@ class Sequencer:
             logger.error("the index could not be written: %r", error)
         self._refuse(str(error))
         if is_damage(error):
+            self.condemn()
+
+    def condemn(self) -> None:
+        """Do without positions until the next start, which makes the index anew: it is damaged."""
+        if not self.condemned:
             self.condemned = True
             self._index.condemn()
             logger.error("the index is damaged: there are no positions until the next start")

@@ -13,7 +13,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,23 @@ import pytest
 
 from hub.document import Draft, parts_of
 from hub.engines.files import FilesEngine
-from hub.errors import ConditionConflict, HubError, IndexFailed, LogDamaged, VersionConflict
+from hub.errors import (
+    ConditionConflict,
+    HubError,
+    IndexFailed,
+    LogDamaged,
+    ReadFailed,
+    VersionConflict,
+)
 from hub.formats import NDJSON, Batch
 from hub.options import Durability
 from hub.selector import Condition, query_of_types
+from hub.storage import index as index_module
 from hub.storage import saving, sequencer
 from hub.storage.index import Additions, Index
 from hub.storage.logfile import Disk
 from hub.storage.plan import Scope
+from tests.parts import missing
 from tests.storage.disks import FAULTS, FaultyDisk
 
 STREAMS = ("orders-1", "orders-2")
@@ -333,6 +342,52 @@ async def test_a_damaged_index_is_given_up_until_the_next_start(
             (CHANNEL, b'{"type":"t","is":"posted meanwhile"}'),
         ]
         assert sorted(order.values()) == sorted([*before.values(), *rest])
+        await engine.commit("orders-1", draft("again"))
+
+
+async def test_damage_that_a_reader_finds_is_mended_at_the_next_start(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long index is not checked when it is opened."""
+    monkeypatch.setattr(index_module, "CHECKED_BYTES", 0)
+    async with world.open() as engine:
+        for n in range(300):
+            await world.commit(engine, STREAMS[n % 2], f"{n}")
+        order = await world.check(engine)
+    path = index_of(world.directory)
+    leaves = "SELECT min(pageno) FROM dbstat WHERE name = 'runs' AND pagetype = 'leaf'"
+    with closing(sqlite3.connect(path)) as db:
+        try:
+            (page,) = db.execute(leaves).fetchone()
+        except sqlite3.OperationalError:
+            missing("this SQLite does not tell which page is which (dbstat)")
+    sound = path.read_bytes()
+    at = (page - 1) * 4096
+    path.write_bytes(sound[:at] + b"\xff" * 4096 + sound[at + 4096 :])
+    async with world.open() as engine:
+        with pytest.raises(ReadFailed):
+            await order_of(engine)
+        with pytest.raises(IndexFailed):
+            await engine.commit("orders-1", draft("refused"))
+        await world.post(engine, "posted")
+    async with world.open() as engine:
+        again = await world.check(engine)
+        assert list(again.values())[:300] == list(order.values())
+
+
+async def test_damage_that_is_found_at_opening_is_mended_at_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.open() as engine:
+        await fill(world, engine)
+        before = await world.check(engine)
+    with closing(sqlite3.connect(index_of(world.directory))) as db:
+        db.execute("DROP TABLE postings")
+    with open(world.directory / f"{CHANNEL}.tsv", "ab") as file:
+        file.write(b"mine\tt\tby hand\n")
+    async with world.open() as engine:
+        assert "could not be brought in line" in caplog.text
+        assert len(await order_of(engine)) == len(before) + 1
         await engine.commit("orders-1", draft("again"))
 
 
