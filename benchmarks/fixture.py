@@ -72,6 +72,6 @@ def _line(number: int, side: int, identity: bytes, rare: bool) -> bytes:
     )
     if rare:
         payload = b'%b,"tags":["%b"]}' % (payload[:-1], RARE.encode())
-    draft = Draft([payload], [], [], _COMMIT_ID % number)
+    draft = Draft([payload], [], _COMMIT_ID % number)
     moment = (_FIRST_ID + number) // 1000
     return lines_of(draft, STREAMS[side], number // 2, [identity], moment)

@@ -70,7 +70,7 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
             f"{count} events, each with {len(metadata)} bytes of metadata and {ENVELOPE} of the "
             f"hub's own, are more than {most} bytes, the limit for a request"
         )
-    draft = Draft([], [], [], _commit_id(), metadata)
+    draft = Draft([], [], _commit_id(), metadata)
     read = payload_labels_reader(keys)
     for number, event in enumerate(fields.events, 1):
         try:
@@ -82,7 +82,6 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
             raise InvalidEvent(f"event {number}: {error.reason}") from None
         draft.payloads.append(payload)
         draft.types.append(labels.type)
-        draft.tags.append(labels.tags)
     condition = None if fields.condition is None else parse_condition(fields.condition)
     return Commit(draft, _expected(fields.expected_version), condition)
 

@@ -86,7 +86,6 @@ class Draft(Struct):
 
     payloads: list[bytes]
     types: list[str]
-    tags: list[Sequence[str]]
     commit_id: str
     metadata: bytes = b""
 

@@ -5,7 +5,7 @@ Functions that take a `chunk` take whole lines, each closed by LF, and split on
 LF only: `splitlines()` would also split on VT, FF, U+0085 and U+2028.
 
 TSV line: `id TAB event TAB data LF`; line breaks inside data stand as VT, the
-in-field line break of TSV exports. NDJSON line: one compact JSON document.
+in-field line break of TSV exports.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ NUMBERS = [
 def commit(stream: str, version: int, *payloads: bytes, metadata: bytes = b"") -> bytes:
     """The lines of one commit; its ids are times."""
     ids = [id_at(BASE + version + n).encode() for n in range(len(payloads))]
-    draft = Draft(list(payloads), [], [], f"commit-{version}", metadata)
+    draft = Draft(list(payloads), [], f"commit-{version}", metadata)
     return lines_of(draft, stream, version, ids, 1_800_000_000_000 + version)
 
 

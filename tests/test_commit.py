@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.commit import ENVELOPE, Commit, parse_commit
-from hub.document import KEYS, NESTING, OWN_METADATA, Keys
+from hub.document import KEYS, NESTING, OWN_METADATA, Keys, payload_labels_reader
 from hub.errors import HubError, InvalidEvent, InvalidRequest, TooLarge
 from hub.event import Limits
 from tests import documents
@@ -41,7 +41,8 @@ def test_the_whole_of_it() -> None:
     )
     draft = commit.draft
     assert draft.payloads == [b'{"type":"A","tags":["x","y"],"n":[1,2]}', b'{"type":"B"}']
-    assert (draft.types, draft.tags) == (["A", "B"], [("x", "y"), ()])
+    assert draft.types == ["A", "B"]
+    assert [payload_labels_reader(KEYS)(each).tags for each in draft.payloads] == [("x", "y"), ()]
     assert draft.metadata == b',"by":"me","n":1.10'
     assert commit.expected == 3
     assert commit.condition is not None
@@ -149,13 +150,16 @@ def test_keys_stand_as_they_were_sent() -> None:
 def test_types_and_tags_that_are_none(kind: str) -> None:
     draft = parse(f'{{"events":[{{"type":{kind},"tags":{kind}}}]}}').draft
     assert draft.types == [""]
-    assert draft.tags == [("A",) if kind == '["A"]' else ()]
+    labels = payload_labels_reader(KEYS)(draft.payloads[0])
+    assert labels.tags == (("A",) if kind == '["A"]' else ())
 
 
 def test_the_keys_are_options() -> None:
     body = '{"events":[{"type":"A","tags":["x"],"kind":"B","labels":["y"]}]}'
-    draft = parse(body, Keys("kind", "labels")).draft
-    assert (draft.types, draft.tags) == (["B"], [("y",)])
+    keys = Keys("kind", "labels")
+    draft = parse(body, keys).draft
+    assert draft.types == ["B"]
+    assert payload_labels_reader(keys)(draft.payloads[0]).tags == ("y",)
 
 
 @pytest.mark.parametrize("kind", ["a\nb", "a\rb", "a\tb", "a\0b", "\n", "a" * 21, "ä" * 11])

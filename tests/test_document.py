@@ -44,7 +44,7 @@ OTHER = Keys(type="kind", tags="labels")
 
 def test_a_commit_byte_for_byte() -> None:
     both = [b'{"type":"Placed","n":1.10}', b"{}"]
-    draft = Draft(both, ["Placed", ""], [(), ()], "c-1", ',"user":"ä"'.encode())
+    draft = Draft(both, ["Placed", ""], "c-1", ',"user":"ä"'.encode())
     assert (
         lines_of(draft, "shop/orders", 7, [b"i1", b"i2"], 1795219504123)
         == (
@@ -73,7 +73,7 @@ def test_what_is_committed_comes_back(
 ) -> None:
     encoded = [compact_payload(json.dumps(each).encode()) for each in wanted]
     members = msgspec.json.encode(user)[1:-1]
-    draft = Draft(encoded, [], [], "c-1", b"," + members if members else b"")
+    draft = Draft(encoded, [], "c-1", b"," + members if members else b"")
     ids = [f"i{number}" for number in range(len(wanted))]
     lines = lines_of(draft, stream, version, [each.encode() for each in ids], at).split(b"\n")
     assert lines.pop() == b""

@@ -81,12 +81,8 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
         return response
     if log is None or (as_it_is and not packed):
         return await _send_bytes(request, response, hub, log, window, part)
-    if packed and request.method == "HEAD":
-        # With compression enabled, aiohttp would send the end of a gzip stream as a body.
-        response.headers["Content-Encoding"] = "gzip"
-    elif packed:
-        response.enable_compression(ContentCoding.gzip)
-    return await _stream(request, response, hub, log, window, form, wanted.event)
+    pieces = _pieces(hub, log, window, form, wanted.event)
+    return await send_pieces(request, response, pieces, packed=packed)
 
 
 def _check_cursors(wanted: Selection) -> None:
@@ -166,19 +162,21 @@ def takes_gzip(request: web.Request) -> bool:
     return False
 
 
-async def _stream(
+async def send_pieces(
     request: web.Request,
     response: web.StreamResponse,
-    hub: Context,
-    log: LogState,
-    window: Window,
-    form: str,
-    only: str | None,
+    pieces: AsyncIterator[bytes],
+    *,
+    packed: bool,
 ) -> web.StreamResponse:
-    """Events of one type, or as NDJSON documents, or to be compressed: in pieces."""
-    pieces = _pieces(hub, log, window, form, only)
-    # Before the headers are out, a file that cannot be read is still an answer.
+    """Send a body piece by piece, in gzip if it is to be packed; to `HEAD`, only the headers."""
+    # Before the headers are out, what cannot be read is still an answer.
     first = b"" if request.method == "HEAD" else await anext(pieces, b"")
+    if packed and request.method == "HEAD":
+        # With compression enabled, aiohttp would send the end of a gzip stream as a body.
+        response.headers["Content-Encoding"] = "gzip"
+    elif packed:
+        response.enable_compression(ContentCoding.gzip)
     await response.prepare(request)
     if request.method == "HEAD":
         return response

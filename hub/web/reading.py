@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
 from aiohttp import web
-from aiohttp.web_response import ContentCoding
 
 from hub.errors import Closing, TimedOut
 from hub.formats import CONTENT_TYPES, NDJSON
 from hub.streams import View
 from hub.streams.views import LogView
 from hub.web.context import HUB, Context
-from hub.web.history import COMPRESS_FROM, takes_gzip
+from hub.web.history import COMPRESS_FROM, send_pieces, takes_gzip
 from hub.web.sendfile import send_file
 from hub.window import Bounds, Window
 
@@ -63,28 +62,7 @@ async def read(
     pieces = _pieces(view, there)
     if waits:
         pieces = _with_more(request.app[HUB], view, pieces, version, bounds)
-    return await _stream(request, response, pieces, packed)
-
-
-async def _stream(
-    request: web.Request,
-    response: web.StreamResponse,
-    pieces: AsyncIterator[bytes],
-    packed: bool,
-) -> web.StreamResponse:
-    # Before the headers are out, what goes wrong is still an answer.
-    first = b"" if request.method == "HEAD" else await anext(pieces, b"")
-    if packed and request.method == "HEAD":
-        response.headers["Content-Encoding"] = "gzip"
-    elif packed:
-        response.enable_compression(ContentCoding.gzip)
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    await response.write(first)
-    async for piece in pieces:
-        await response.write(piece)
-    return response
+    return await send_pieces(request, response, pieces, packed=packed)
 
 
 async def _pieces(view: View, bounds: Bounds) -> AsyncIterator[bytes]:

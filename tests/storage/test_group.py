@@ -33,7 +33,7 @@ def batch_of(ids: list[str], chunk: int = 1000) -> Batch:
 
 def draft_of(count: int, metadata: bytes = b"") -> Draft:
     payloads = [b'{"type":"T","n":%d}' % n for n in range(count)]
-    return Draft(payloads, ["T"] * count, [()] * count, "a-commit", metadata)
+    return Draft(payloads, ["T"] * count, "a-commit", metadata)
 
 
 def entered(order: IdOrder, batches: list[Batch | Draft], form: str = TSV) -> list[Entry]:

@@ -80,7 +80,7 @@ def many(count: int, size: int = 10) -> Batch:
 
 
 def draft(count: int) -> Draft:
-    return Draft([b'{"n":1}'] * count, [""] * count, [()] * count, "a-commit")
+    return Draft([b'{"n":1}'] * count, [""] * count, "a-commit")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -50,7 +50,7 @@ Order = dict[int, tuple[str, bytes]]
 
 def draft(*payloads: str, kind: str = "T") -> Draft:
     encoded = [b'{"type":"%b","is":"%b"}' % (kind.encode(), each.encode()) for each in payloads]
-    return Draft(encoded, [kind] * len(payloads), [()] * len(payloads), f"commit-{payloads[0]}")
+    return Draft(encoded, [kind] * len(payloads), f"commit-{payloads[0]}")
 
 
 class World:

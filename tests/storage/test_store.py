@@ -760,7 +760,7 @@ async def test_a_name_is_taken_once(open_store: OpenStore) -> None:
     with pytest.raises(NameTaken):
         store.append("view", one("data"))
     with pytest.raises(NameTaken):
-        store.commit("view", Draft([b"{}"], [""], [()], "c"))
+        store.commit("view", Draft([b"{}"], [""], "c"))
     with pytest.raises(NameTaken):
         await store.make("view", "tsv")
 
@@ -815,5 +815,5 @@ async def test_a_channel_has_no_room_for_metadata(open_store: OpenStore) -> None
     store = await open_store()
     await store.append(NAME, one("data"))
     with pytest.raises(FormatConflict, match="no room"):
-        store.commit(NAME, Draft([b"{}"], [""], [()], "c", b',"by":"me"'))
-    assert (await store.commit(NAME, Draft([b"{}"], [""], [()], "c"))).position == 2
+        store.commit(NAME, Draft([b"{}"], [""], "c", b',"by":"me"'))
+    assert (await store.commit(NAME, Draft([b"{}"], [""], "c"))).position == 2

@@ -31,7 +31,7 @@ def batch(*kinds: str) -> Batch:
 
 def draft(*kinds: str) -> Draft:
     payloads = [b'{"type":"%b"}' % kind.encode() for kind in kinds]
-    return Draft(payloads, list(kinds), [()] * len(kinds), "a-commit")
+    return Draft(payloads, list(kinds), "a-commit")
 
 
 class Bench:
