@@ -23,7 +23,7 @@ status that belongs to a class is given in `hub.web.errors`.
     ├── TimedOut               what was waited for did not come
     ├── TooLarge               a limit on size was passed
     ├── Forbidden              a write from a web page of another origin
-    ├── Busy                   the hub holds as much of requests as it may
+    ├── Busy                   the hub holds as much of requests, or as many, as it may
     ├── Closing                the hub is shutting down
     ├── LogUnavailable         the log cannot be written, or read, just now
     │   ├── ReadFailed         its file could not be read
@@ -42,6 +42,10 @@ class HubError(Exception):
     """Root of all errors of the hub; `str(error)` is a sentence for a person."""
 
     code = "error"
+    status: int | None = None
+    """Only on a client: the HTTP status of the answer that told it the error."""
+    stored: int = 0
+    """Only on a client that publishes many: the events that were stored before."""
 
 
 class InvalidRequest(HubError):
@@ -171,7 +175,7 @@ class Forbidden(HubError):
 
 
 class Busy(HubError):
-    """The bodies of the requests under way take as much memory as they may."""
+    """The bodies of the requests under way take all their memory, or as many wait as may."""
 
     code = "busy"
 

@@ -41,7 +41,9 @@ Row = list[bytes]
 """The three fields of a TSV line: id, event, data as stored."""
 
 _START = frozenset(each.encode() for each in START)
-NOT_JSON = (msgspec.DecodeError, RecursionError)  # the latter: nested too deep
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises: the second of a string that it decodes, the last of what is too deep."""
+
 _validate_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 

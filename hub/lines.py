@@ -163,7 +163,7 @@ def check_documents(chunk: bytes, stream: str) -> list[Metadata]:
         if not chunk.isascii():
             chunk.decode()  # the decoder passes over what strings hold
         found = [_checked(line) for line in lines]
-    except (UnicodeDecodeError, *NOT_JSON):
+    except NOT_JSON:
         pass
     else:
         ids = [each.metadata.id.encode() for each in found]

@@ -21,6 +21,9 @@ HELD_BYTES = 512 * 1024 * 1024
 SUBSCRIPTIONS = 10_000
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
+CONNECTIONS = 20_000
+IDLE_SECONDS = 75.0
+BODY_SECONDS = 30.0
 SYNC_SECONDS = 0.1
 READ_SECONDS = 10.0
 CONSUMERS = 1000
@@ -77,7 +80,22 @@ class Options:
     max_id_bytes: int = _option(ID_BYTES, "Bytes that an event's id may have.", least=1)
     max_type_bytes: int = _option(TYPE_BYTES, "Bytes that an event's type may have.", least=1)
     max_subscriptions: int = _option(
-        SUBSCRIPTIONS, "Subscriptions that may be open at once.", least=1
+        SUBSCRIPTIONS, "Subscriptions, and reads that wait, that may be open at once.", least=1
+    )
+    max_connections: int = _option(
+        CONNECTIONS,
+        "Connections that may be open at once; fewer, if the system allows fewer open files.",
+        least=1,
+    )
+    idle_timeout: float = _option(
+        IDLE_SECONDS,
+        "Seconds that a connection may take until the head of its next request is there whole.",
+        least=0.01,
+    )
+    body_timeout: float = _option(
+        BODY_SECONDS,
+        "Seconds that the body of a request may come slower than 100 bytes a second.",
+        least=0.01,
     )
     heartbeat: float = _option(
         HEARTBEAT_SECONDS,

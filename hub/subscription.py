@@ -22,8 +22,8 @@ from itertools import islice
 from typing import Protocol
 
 from hub import sse
-from hub.engines.base import Committed, Engine
-from hub.errors import HubError
+from hub.engines.base import BLOCK, Committed, Engine
+from hub.errors import Busy, HubError
 from hub.formats import TSV, Row
 from hub.lines import lines_of_format
 
@@ -40,6 +40,15 @@ SLICE = 128
 
 GROUPS_HELD = 64
 """Groups on their way to subscribers that are held in memory."""
+
+TOGETHER = 64 * 1024
+"""Bytes of frames from which on the next group is written by itself."""
+
+BEHIND_BYTES = 64 * 1024 * 1024
+"""Of logs, on their way to all subscribers that are behind: shared among them."""
+
+SLOW_BLOCK = 16 * 1024
+"""Bytes that each of them may have on their way in any case."""
 
 CACHED_BLOCKS = 16
 """Framed pieces of logs kept for subscribers that catch up side by side."""
@@ -116,6 +125,39 @@ class Subscription:
             self._left.set_result(None)
 
 
+class _Audience:
+    """The live subscribers of one log and type, in the order in which they came."""
+
+    __slots__ = ("members", "next")
+
+    def __init__(self) -> None:
+        self.members: dict[Subscription, None] = {}
+        self.next: _Sending | None = None  # for all of them, and no one has got it yet
+
+
+class _Sending:
+    """Committed groups on their way: of a log from `start` on, as frames or from the file."""
+
+    __slots__ = ("audience", "frames", "left", "size", "start")
+
+    def __init__(self, audience: _Audience, start: int, frames: bytes | None) -> None:
+        self.audience = audience
+        self.start = start
+        self.frames = None if frames is None else [frames]
+        self.size = 0 if frames is None else len(frames)
+        self.left = iter(tuple(audience.members))
+
+    def begin(self) -> bytes | None:
+        """All frames, as one object for everybody."""
+        if self.audience.next is self:
+            self.audience.next = None
+        if self.frames is None:
+            return None
+        if len(self.frames) > 1:
+            self.frames = [b"".join(self.frames)]
+        return self.frames[0]
+
+
 class Subscriptions:
     """All subscriptions of one hub."""
 
@@ -123,14 +165,13 @@ class Subscriptions:
         self._engine = engine
         self._heartbeat = heartbeat
         # By log, then by event type (None: all): dictionaries keep their order.
-        self._live: dict[str, dict[bytes | None, dict[Subscription, None]]] = {}
+        self._live: dict[str, dict[bytes | None, _Audience]] = {}
         self._open: set[Subscription] = set()
         self._blocks: OrderedDict[
-            tuple[str, bytes | None, int], asyncio.Future[tuple[bytes, int]]
+            tuple[str, bytes | None, int, int], asyncio.Future[tuple[bytes, int]]
         ] = OrderedDict()
         self._tickers: list[asyncio.Task[None]] = []
-        # Start, frames (None: from the file) and the subscribers that have yet to get them.
-        self._sending: deque[tuple[int, bytes | None, Iterator[Subscription]]] = deque()
+        self._sending: deque[_Sending] = deque()
         self._sender: asyncio.Task[None] | None = None
         self.closing = False
         self.live_count = 0
@@ -148,6 +189,15 @@ class Subscriptions:
             yield
         finally:
             self._others -= 1
+
+    @contextmanager
+    def waiting(self, limit: int) -> Iterator[None]:
+        """Count a request that waits. Raises `Busy` if there are `limit` already."""
+        count = len(self)
+        if count >= limit:
+            raise Busy(f"{count} requests wait or follow something; that is the limit: try again")
+        with self.counted():
+            yield
 
     @property
     def behind_count(self) -> int:
@@ -191,8 +241,10 @@ class Subscriptions:
 
     def enter(self, subscription: Subscription) -> None:
         """Count a subscriber as live. Its cursor must be at the end of its log."""
-        groups = self._live.setdefault(subscription.name, {})
-        groups.setdefault(subscription.only, {})[subscription] = None
+        audiences = self._live.setdefault(subscription.name, {})
+        audience = audiences.setdefault(subscription.only, _Audience())
+        audience.members[subscription] = None
+        audience.next = None  # is not for this one
         self.live_count += 1
 
     def leave(self, subscription: Subscription) -> None:
@@ -201,35 +253,51 @@ class Subscriptions:
         self._open.discard(subscription)
 
     def publish(self, commit: Committed) -> None:
-        """Send a committed group to the live subscribers of its log."""
-        groups = self._live.get(commit.log.name)
-        if not groups:
+        """Send a committed group to the live subscribers of its log.
+
+        Groups that come while others are on their way are written together: the
+        more there is to do, the less each costs.
+        """
+        audiences = self._live.get(commit.log.name)
+        if not audiences:
             return
         rows = None
         if commit.lines is not None and len(self._sending) < GROUPS_HELD:
             rows = self._rows(commit.log.format, commit.lines)
-        for only, members in groups.items():
+        for only, audience in audiences.items():
             # With many groups on their way, reading the file costs less than holding them.
             held = len(self._sending) < GROUPS_HELD
             frames = sse.frames(rows, only) if held and rows is not None else None
             if frames is None or frames:
-                self._sending.append((commit.start, frames, iter(tuple(members))))
+                self._send(audience, commit.start, frames)
         if self._sender is None and not self._send_some():
             self._sender = asyncio.get_running_loop().create_task(self._send_rest())
+
+    def _send(self, audience: _Audience, start: int, frames: bytes | None) -> None:
+        waiting = audience.next
+        if frames is not None and waiting is not None and waiting.size < TOGETHER:
+            assert waiting.frames is not None  # noqa: S101 - what comes from the file is no `next`
+            waiting.frames.append(frames)
+            waiting.size += len(frames)
+            return
+        sending = _Sending(audience, start, frames)
+        audience.next = None if frames is None else sending
+        self._sending.append(sending)
 
     def _send_some(self) -> bool:
         """Write to the next `SLICE` subscribers; return whether nothing is left to send."""
         left = SLICE
         while self._sending:
-            start, frames, members = self._sending[0]
-            for each in islice(members, left):
+            sending = self._sending[0]
+            frames = sending.begin()
+            for each in islice(sending.left, left):
                 left -= 1
                 # One that has entered since is behind these events, and must not get them twice.
-                if each.place > start or not each.live or each.transport.is_closing():
+                if each.place > sending.start or not each.live or each.transport.is_closing():
                     continue
                 if frames is None or each.transport.get_write_buffer_size() > BACKLOG:
                     self._unlive(each)
-                    each.fall_behind(start)
+                    each.fall_behind(sending.start)
                 else:
                     each.transport.write(frames)
             if not left:
@@ -251,7 +319,7 @@ class Subscriptions:
 
         Subscribers that catch up side by side share what is read and framed.
         """
-        key = (subscription.name, subscription.only, subscription.place)
+        key = (subscription.name, subscription.only, subscription.place, self._block_size())
         found = self._blocks.get(key)
         if found is None:
             found = asyncio.ensure_future(self._frame(*key, end))
@@ -264,10 +332,17 @@ class Subscriptions:
             self._blocks.pop(key, None)
             raise
 
+    def _block_size(self) -> int:
+        # One of a few sizes, so that those who catch up side by side have the same.
+        size = BLOCK
+        while size > SLOW_BLOCK and size * self.behind_count > BEHIND_BYTES:
+            size //= 2
+        return size
+
     async def _frame(
-        self, name: str, only: bytes | None, place: int, end: int
+        self, name: str, only: bytes | None, place: int, size: int, end: int
     ) -> tuple[bytes, int]:
-        lines = await self._engine.read(name, place, end)
+        lines = await self._engine.read(name, place, end, size)
         log = self._engine.find(name)
         rows = self._rows(TSV if log is None else log.format, lines)
         return sse.frames(rows, only), place + len(lines)
@@ -276,15 +351,15 @@ class Subscriptions:
         return lines_of_format(form, self._engine.keys).rows(lines)
 
     def _unlive(self, subscription: Subscription) -> None:
-        groups = self._live.get(subscription.name)
-        members = groups.get(subscription.only) if groups else None
-        if groups is None or members is None or subscription not in members:
+        audiences = self._live.get(subscription.name)
+        audience = audiences.get(subscription.only) if audiences else None
+        if audiences is None or audience is None or subscription not in audience.members:
             return
-        del members[subscription]
+        del audience.members[subscription]
         self.live_count -= 1
-        if not members:
-            del groups[subscription.only]
-            if not groups:
+        if not audience.members:
+            del audiences[subscription.only]
+            if not audiences:
                 del self._live[subscription.name]
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -38,7 +38,7 @@ _SERVICES = _set("hub.subscription hub.streams hub.consumers")
 _ENGINES = _set("hub.storage hub.engines")
 LAYERS = {
     "core": Layer(_CORE, frozenset(), _set("msgspec"), _set("asyncio os socket threading")),
-    "storage": Layer(_set("hub.storage"), _CORE, _set("aiofiles msgspec")),
+    "storage": Layer(_set("hub.storage"), _CORE, _set("aiofiles msgspec sortedcontainers")),
     "engines": Layer(_set("hub.engines"), _CORE | _set("hub.storage"), _set("aiofiles")),
     "services": Layer(_SERVICES, _CORE | _set("hub.engines.base"), _set("msgspec quickjs")),
     "web": Layer(
@@ -50,7 +50,7 @@ LAYERS = {
     "front": Layer(
         _set("hub.cli hub.server hub.__main__"),
         _CORE | _ENGINES | _SERVICES | _set("hub.web hub.client"),
-        _set("aiohttp click uvloop"),
+        _set("aiohttp click msgspec rich uvloop"),
     ),
 }
 

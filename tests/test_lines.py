@@ -54,6 +54,10 @@ def test_lines(lines: Any, chunk: list[bytes]) -> None:
     assert lines.find(chunk[0] + chunk[3], b"1") == 0
 
 
+def test_a_line_whose_id_is_not_utf8_has_none() -> None:
+    assert DOCUMENTS.id(DOCUMENT_LINES[0].replace(b'"1"', b'"\xb2"')) == b""
+
+
 def test_rows_of_documents_have_compact_payloads() -> None:
     found = DOCUMENTS.rows(b"".join(DOCUMENT_LINES))
     assert found[1][2] == b'{"n":[1,2]}'

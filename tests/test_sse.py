@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.errors import TooLarge
 from hub.event import Event
 from hub.formats import encode_line, split_rows
 from hub.sse import HEARTBEAT, RESET, Message, Parser, frames, retry
@@ -154,6 +156,74 @@ def test_a_type_without_data_is_forgotten() -> None:
 def test_an_unfinished_message_is_dropped() -> None:
     assert in_every_way(b"data: a\n\nid: 9\ndata: b") == [Message("message", "a", "")]
     assert in_every_way(b"data: a\n\nid: 9\ndata: b\n") == [Message("message", "a", "")]
+
+
+LIMIT = 20
+
+FITTING = [
+    b"x" * LIMIT + b"\n",
+    b":" * LIMIT + b"\r\n",
+    b"data: " + b"x" * (LIMIT - 6) + b"\n\n",
+    b"data\n" * (LIMIT + 1) + b"\n",
+    b"data: 123456789\rdata: 1234567890\r\r",
+    b"data: 1234567890\n" + b":\n" * LIMIT + b"event: " + b"t" * (LIMIT - 7) + b"\n\n",
+    b"data: 1234567890\n\n" * LIMIT,
+]
+"""Where nothing has more than `LIMIT` bytes: lines without their end, data with the LF inside."""
+
+TOO_LONG = [
+    b"x" * LIMIT + b"x",
+    b"x" * LIMIT + b"x\n",
+    b":" * LIMIT + b":\r\n",
+    b"data: " + b"x" * (LIMIT - 5) + b"\n",
+    b"data\n" * (LIMIT + 2),
+    b"data: 1234567890\rdata: 1234567890\r",
+    b"id: " + b"1" * (LIMIT - 3),
+    "data: {}".format("\u00e4" * LIMIT).encode(),
+]
+
+
+def read(pieces: Iterable[bytes]) -> tuple[list[Message], str]:
+    """The messages, and at which fault reading ends."""
+    parser = Parser(limit=LIMIT)
+    messages: list[Message] = []
+    try:
+        for piece in pieces:
+            messages += parser.feed(piece)
+        parser.feed(b"")
+    except TooLarge as fault:
+        with pytest.raises(TooLarge):
+            parser.feed(b"\ndata: a\n\n")  # it goes on nowhere
+        return messages, str(fault)
+    return messages, ""
+
+
+@pytest.mark.parametrize("stream", FITTING)
+def test_what_is_not_too_long(stream: bytes) -> None:
+    assert read(examples.bytewise(stream)) == read([stream]) == (parse([stream]), "")
+
+
+@pytest.mark.parametrize("stream", TOO_LONG)
+@pytest.mark.parametrize("before", [b"", b"data: before\n\n", b"data: before\r\n\r\n:\n"])
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\n\ndata: a\n\n"])
+def test_a_line_or_an_event_that_never_ends(before: bytes, stream: bytes, behind: bytes) -> None:
+    """What came before it is read, however the pieces are cut."""
+    whole = before + stream + behind
+    found = read([whole])
+    assert found[0] == parse([before])
+    assert f"more than {LIMIT} bytes" in found[1]
+    assert read(examples.bytewise(whole)) == found
+    for at in range(len(whole)):
+        assert read([whole[:at], whole[at:]]) == found
+
+
+def test_what_never_ends_is_not_kept() -> None:
+    parser = Parser(limit=1000)
+    for _ in range(400):
+        assert parser.feed(b"data\n") == []
+    with pytest.raises(TooLarge, match="an event of the event stream has more than 1000 bytes"):
+        parse(400 * [b"data: x\n"], parser)
+    assert len(pickle.dumps(vars(parser))) < 1000
 
 
 def test_bytes_that_are_not_utf8_are_replaced() -> None:

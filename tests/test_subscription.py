@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from hub import subscription as module
 from hub.document import KEYS, Keys
+from hub.engines.base import Committed
 from hub.engines.files import FilesEngine
 from hub.errors import ReadFailed
 from hub.formats import NDJSON, Batch
 from hub.sse import HEARTBEAT, Parser
-from hub.subscription import BACKLOG, Subscription, Subscriptions
+from hub.subscription import BACKLOG, SLOW_BLOCK, Subscription, Subscriptions
 from tests.web.wire import eventually
 
 NAME = "a-channel"
@@ -210,10 +213,10 @@ async def test_those_who_catch_up_together_read_once(
         reads = 0
         read = here.engine.read
 
-        async def counted(name: str, start: int, end: int) -> bytes:
+        async def counted(name: str, start: int, end: int, size: int) -> bytes:
             nonlocal reads
             reads += 1
-            return await read(name, start, end)
+            return await read(name, start, end, size)
 
         monkeypatch.setattr(here.engine, "read", counted)
         sockets = [here.follow()[0] for _ in range(10)]
@@ -308,3 +311,96 @@ async def test_heartbeats_go_to_those_who_wait_for_nothing(
         count = len(full.written)
         await eventually(lambda: all(socket.written.count(HEARTBEAT) > 2 for socket in idle))
         assert len(full.written) == count
+
+
+async def test_the_more_are_behind_the_less_each_has_on_its_way(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEHIND_BYTES", 10 * SLOW_BLOCK)
+    async with room(events) as here:
+        await here.post(*["x" * 1000] * 300)
+        followers = [here.follow() for _ in range(11)]
+        for socket, _ in followers:
+            socket.fill()
+        await eventually(lambda: here.subscriptions.behind_count == len(followers))
+        for socket, _ in followers:
+            socket.drain_away()
+        await eventually(lambda: here.subscriptions.live_count == len(followers))
+        for socket, _ in followers:
+            assert len(socket.seen) == 300
+            assert max(map(len, socket.written)) < 1.1 * SLOW_BLOCK
+        alone, _ = here.follow()
+        await eventually(lambda: len(alone.seen) == 300)
+        assert max(map(len, alone.written)) > 2 * SLOW_BLOCK
+
+
+async def test_what_comes_while_others_are_served_is_written_together(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 1)
+    async with room(events) as here:
+        followers = [here.follow() for _ in range(3)]
+        await eventually(lambda: here.subscriptions.live_count == 3)
+        publish = here.subscriptions.publish
+        held: list[Committed] = []
+        here.engine.on_commit[here.engine.on_commit.index(publish)] = held.append
+        await here.post(*(str(number) for number in range(20)))
+        for commit in held:  # in one turn of the loop: the first goes out alone, then all others
+            publish(commit)
+        expected = [str(number) for number in range(20)]
+        await eventually(lambda: all(socket.seen == expected for socket, _ in followers))
+        assert [len(socket.written) for socket, _ in followers] == [2, 2, 2]
+        assert followers[0][0].written[-1] is followers[2][0].written[-1]
+
+
+async def test_nothing_overtakes_what_is_too_large_to_hold(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 1)
+    async with room(events) as here:
+        followers = [here.follow()[0] for _ in range(3)]
+        await eventually(lambda: here.subscriptions.live_count == 3)
+        publish = here.subscriptions.publish
+        held: list[Committed] = []
+        here.engine.on_commit[here.engine.on_commit.index(publish)] = held.append
+        await here.post("0", "1", "2", "3", "4")
+        held[2] = structs.replace(held[2], lines=None)
+        for commit in held:
+            publish(commit)
+        await eventually(lambda: all(len(each.seen) >= 5 for each in followers))
+        assert [each.seen for each in followers] == [["0", "1", "2", "3", "4"]] * 3
+
+
+@pytest.mark.parametrize("together", [1, 100, 64 * 1024])
+async def test_whoever_comes_goes_and_stalls_misses_nothing(
+    events: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """While groups are on their way, and written together or not."""
+    chance = random.Random(together)
+    monkeypatch.setattr(module, "SLICE", 2)
+    monkeypatch.setattr(module, "GROUPS_HELD", 8)
+    monkeypatch.setattr(module, "TOGETHER", together)
+    async with room(events) as here:
+        # Each with the number of the event that it begins with.
+        followers = [(here.follow(only)[0], only, 0) for only in (None, None, "a", "b")]
+        posted: list[tuple[str, str]] = []
+        end = 0
+        for number in range(400):
+            event = chance.choice("ab")
+            posts = [here.post(f"{number}.{n}", event=event) for n in range(chance.randint(1, 2))]
+            if chance.random() < 0.3:
+                only = chance.choice([None, "a", "b"])
+                followers.append((here.follow(only, end)[0], only, len(posted)))
+            for post in posts:
+                await post
+            posted += [(f"{number}.{n}", event) for n in range(len(posts))]
+            end = here.subscriptions.end(NAME)
+            socket, _, _ = chance.choice(followers)
+            chance.choice([socket.fill, socket.drain_away, socket.drain_away])()
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        for socket, _, _ in followers:
+            socket.drain_away()
+        for socket, only, first in followers:
+            expected = [data for data, event in posted[first:] if only in (None, event)]
+            await eventually(lambda socket=socket, wanted=expected: socket.seen == wanted)  # type: ignore[misc]

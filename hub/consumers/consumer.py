@@ -75,6 +75,12 @@ class Consumer:
         self._document_bytes = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._source: Source | None = None
+
+    @property
+    def head(self) -> int | None:
+        """The number of the last event of its stream; None if that was never opened."""
+        return None if self._source is None else self._source.head()
 
     @property
     def running(self) -> bool:
@@ -99,6 +105,7 @@ class Consumer:
         self.progress = self.saved = progress
         self._serial = next(_serials)
         self._size = FIRST_BATCH
+        self._source = None
         self.wake()
 
     async def change(self) -> None:
@@ -115,7 +122,8 @@ class Consumer:
         while True:
             before = self.progress
             try:
-                await self._follow(await self._open_source(self.definition.stream))
+                self._source = await self._open_source(self.definition.stream)
+                await self._follow(self._source)
                 return
             except (LogUnavailable, SandboxFailed, Closing) as error:
                 if self.progress is not before:

@@ -33,13 +33,20 @@ GRACE_SECONDS = 0.25
 def main(arguments: list[str]) -> None:
     """Serve tasks from the socket with the number in the first argument, until it closes."""
     limits = msgspec.json.decode(arguments[1], type=Limits)
-    with socket.socket(fileno=int(arguments[0])) as hub:
+    with _lowest(int(arguments[0])) as hub:
         confine()
         try:
             send(hub, Reply())  # so the hub knows that it could be started
             serve(hub, limits)
         except (Gone, BrokenPipeError, ConnectionResetError):
             return  # the hub has ended, perhaps by kill -9
+
+
+def _lowest(number: int) -> socket.socket:
+    """The socket at the lowest number that is free: a hub with many connections gave a high one,
+    below which a handler that got out of QuickJS would have room to open others."""
+    with socket.socket(fileno=number) as given:
+        return given.dup()
 
 
 def confine() -> None:

@@ -7,9 +7,9 @@ engine gives out and takes back; for the `files` engine they are byte offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hub.document import Draft, Keys
 from hub.formats import Batch
@@ -18,10 +18,12 @@ from hub.selector import Condition
 from hub.storage.group import Receipt
 from hub.storage.log import Committed
 from hub.storage.order import Slice, reversed_lines
+from hub.storage.places import BLOCK
 from hub.storage.plan import Scope
 from hub.storage.search import Selection, Window
 
 __all__ = [
+    "BLOCK",
     "Committed",
     "Cursor",
     "Engine",
@@ -82,6 +84,13 @@ class Engine(Protocol):
     def logs(self) -> Iterable[LogState]:
         """Every log that has been written."""
 
+    def names(self, prefix: str, after: str = "", limit: int | None = None) -> Sequence[str]:
+        """The first `limit` names behind `after` that begin with a prefix, in their order.
+
+        Those of logs and of derived streams; `find` may not know a log that is being made.
+        Costs time by what it returns.
+        """
+
     def find(self, name: str) -> LogState | None:
         """A log, or None if it was never written."""
 
@@ -92,16 +101,22 @@ class Engine(Protocol):
         """
 
     async def look(self, name: str) -> None:
-        """Take in what was added to a log other than by `append`, if the engine allows that."""
+        """Take in what was added to a log other than by `append`, if the engine allows that.
+
+        Raises `ReadFailed` if it is not known what a log holds.
+        """
 
     async def window(self, name: str, wanted: Selection, end: int) -> Window:
         """The places that a selection covers, of the log up to `end`. Raises `UnknownId`."""
 
-    async def resume(self, name: str, identity: str, end: int) -> int | None:
-        """Where a reader that has seen this id goes on; None if the id is unknown."""
+    async def resume(self, name: str, identity: str, end: int, *, seen: bool = False) -> int | None:
+        """Where a reader goes on from this id, or this time; None if the id is unknown.
 
-    async def read(self, name: str, start: int, end: int) -> bytes:
-        """Whole lines from `start` on, not beyond `end`: a piece that is cheap to hold."""
+        So is with `seen`, where it is said to be an event's, a time later than the last event.
+        """
+
+    async def read(self, name: str, start: int, end: int, size: int = BLOCK) -> bytes:
+        """Whole lines from `start` on, not beyond `end`: as many as fit into `size`, or one."""
 
     async def count(self, name: str, start: int, end: int) -> int:
         """How many events stand between two places."""
@@ -109,22 +124,26 @@ class Engine(Protocol):
     def file(self, name: str) -> Path:
         """The file whose bytes between two places are those of the log."""
 
+    async def written(self, names: Sequence[str]) -> Mapping[str, int]:
+        """When each of these logs was written last, in milliseconds since 1970, where known."""
+
     async def make(self, name: str, form: str) -> bool:
         """Make an empty log; False if it is there already. Raises `FormatConflict`."""
 
     async def seal(self, name: str) -> None:
         """Let a log take no more events, for good."""
 
-    async def commit(
+    def commit(
         self,
         name: str,
         draft: Draft,
         expected: int | None = None,
         condition: Condition | None = None,
-    ) -> Receipt:
+    ) -> Coroutine[Any, Any, Receipt]:
         """Commit events to a stream, all or none, and wait until their position can be told.
 
-        `expected` is the version that the stream must have. Raises
+        Without a condition they are on their way when this returns. `expected`
+        is the version that the stream must have. Raises
         `VersionConflict`, `ConditionConflict`, `StreamClosed`,
         `FormatConflict`, `LogUnavailable`. Cancelling is safe: the events are
         committed whole or not at all, and never against the condition.

@@ -12,17 +12,17 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiofiles.os import wrap
 
 from hub.document import KEYS, Draft, Keys, parts_of
-from hub.engines.base import Committed, Cursor, LogState, Receipt, Selection, Window
-from hub.errors import ConditionConflict, IndexFailed, ReadFailed, WriteFailed
+from hub.engines.base import BLOCK, Committed, Cursor, LogState, Receipt, Selection, Window
+from hub.errors import ConditionConflict, IndexFailed, ReadFailed, UnknownStream, WriteFailed
 from hub.formats import Batch
 from hub.matcher import Matcher
 from hub.options import Durability
@@ -76,6 +76,9 @@ class FilesEngine:
     def logs(self) -> Iterable[LogState]:
         return (log for log in self._store.logs.values() if log.made)
 
+    def names(self, prefix: str, after: str = "", limit: int | None = None) -> Sequence[str]:
+        return self._store.names.page(prefix, after, limit)
+
     def find(self, name: str) -> Log | None:
         log = self._store.logs.get(name)
         return log if log is not None and log.made else None
@@ -84,6 +87,9 @@ class FilesEngine:
         return self._store.append(name, batch)
 
     async def look(self, name: str) -> None:
+        log = self._store.logs.get(name)
+        if log is not None and log.unread:  # it would look like an empty one
+            raise ReadFailed(f"log {name!r} could not be read when the hub started: {log.damage}")
         await self._store.look(name)
 
     async def window(self, name: str, wanted: Selection, end: int) -> Window:
@@ -91,18 +97,23 @@ class FilesEngine:
         ordered = log.order.ordered
         return await self._search(search.window, name, end, ordered, wanted, log.format, self.keys)
 
-    async def resume(self, name: str, identity: str, end: int) -> int | None:
+    async def resume(self, name: str, identity: str, end: int, *, seen: bool = False) -> int | None:
         log = self._store.logs[name]
-        return await self._search(search.resume, name, end, log.order.ordered, identity, log.format)
+        ordered = log.order.ordered
+        return await self._search(search.resume, name, end, ordered, identity, log.format, seen)
 
-    async def read(self, name: str, start: int, end: int) -> bytes:
-        return await self._search(places.block, name, start, end)
+    async def read(self, name: str, start: int, end: int, size: int = BLOCK) -> bytes:
+        return await self._search(places.block, name, start, end, size)
 
     async def count(self, name: str, start: int, end: int) -> int:
         return await self._search(places.count, name, start, end)
 
     def file(self, name: str) -> Path:
         return self._store.path(self._store.logs[name])
+
+    async def written(self, names: Sequence[str]) -> Mapping[str, int]:
+        files = [(name, self.file(name)) for name in names]
+        return await wrap(_written)(files, executor=self._threads) if files else {}
 
     async def make(self, name: str, form: str) -> bool:
         return await self._store.make(name, form)
@@ -111,20 +122,21 @@ class FilesEngine:
         with _as_write_failed(name):
             await self._store.seal(self._store.logs[name])
 
-    async def commit(
+    def commit(
         self,
         name: str,
         draft: Draft,
         expected: int | None = None,
         condition: Condition | None = None,
-    ) -> Receipt:
-        store = self._store
-        if condition is None:
-            guard = None if expected is None else CommitGuard(expected)
-            receipt = await store.commit(name, draft, guard)
-        else:
-            receipt = await self._commit_if(name, draft, expected, condition)
-        await store.sequencer.settle(receipt.position)
+    ) -> Coroutine[Any, Any, Receipt]:
+        if condition is not None:
+            return self._secured(self._commit_if(name, draft, expected, condition))
+        guard = None if expected is None else CommitGuard(expected)
+        return self._secured(self._store.commit(name, draft, guard))
+
+    async def _secured(self, commit: Awaitable[Receipt]) -> Receipt:
+        receipt = await commit
+        await self._store.sequencer.secure(receipt.position)
         return receipt
 
     async def _commit_if(
@@ -204,7 +216,10 @@ class FilesEngine:
     async def read_derived(self, name: str, revisions: Sequence[int]) -> list[bytes]:
         with _as_write_failed(name):
             row = await self._store.follow(name)
-        return await self._read_index(_members, row.number, revisions)
+        found = await self._read_index(_members, row.number, revisions)
+        if found is None:  # it was removed meanwhile, and perhaps made again
+            raise UnknownStream(f"there is no derived stream {name!r}, or no longer")
+        return found
 
     async def _read_index(self, work: Callable[..., T], *args: object) -> T:
         """Do something with a connection to the index, on a reading thread."""
@@ -236,6 +251,14 @@ class FilesEngine:
             ) from error
 
 
+def _written(files: Sequence[tuple[str, Path]]) -> dict[str, int]:
+    found = {}
+    for name, path in files:
+        with suppress(OSError):
+            found[name] = path.stat().st_mtime_ns // 1_000_000
+    return found
+
+
 @contextmanager
 def _as_write_failed(name: str) -> Iterator[None]:
     try:
@@ -261,9 +284,11 @@ def _place(db: sqlite3.Connection, sources: Sources, log: Log, revision: int) ->
 
 def _members(
     db: sqlite3.Connection, sources: Sources, number: int, revisions: Sequence[int]
-) -> list[bytes]:
+) -> list[bytes] | None:
     low, high = min(revisions), max(revisions)
     found = members(db, number, low, high)
+    if len(found) <= high - low:
+        return None
     return documents_at(db, sources, [found[each - low] for each in revisions])
 
 

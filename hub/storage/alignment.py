@@ -1,8 +1,8 @@
 """Brings the index in line with what logs turned out to be: each event has its position.
 
 Owns what becomes of positions when files changed while nobody looked. What has
-a position keeps it; what has none gets one, in the order of time; what is gone
-leaves a gap. All blocks.
+a position, in the index or in the order journal, keeps it; what has none gets
+one, in the order of time; what is gone leaves a gap. All blocks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from msgspec import Struct
 
 from hub.document import Keys
 from hub.storage.index import Index, Run
+from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, opened
-from hub.storage.ordering import Tail, in_time_order
+from hub.storage.ordering import Tail, as_told, in_time_order
 from hub.storage.places import Walk
 from hub.storage.sequencer import Sequencer
 from hub.storage.terms import terms_of
@@ -44,12 +45,14 @@ class Alignment:
     def __init__(
         self,
         index: Index,
+        journal: Journal,
         sequencer: Sequencer,
         disk: Disk,
         path: Callable[[Log], Path],
         keys: Keys,
     ) -> None:
         self._index = index
+        self._journal = journal
         self._sequencer = sequencer
         self._disk = disk
         self._path = path
@@ -64,18 +67,36 @@ class Alignment:
         highest number in the index. Raises `OSError`, and what SQLite raises.
         """
         self._index.forget(gone)
-        tails: list[Tail] = []
+        tails: dict[str, Tail] = {}
         for found in changed:
             log = found.log
             if log.number:
                 self._hold_against_file(found)
             revision, offset = self._index.covered(log.number) if log.number else (0, 0)
             if revision < found.version:
-                tails.append(Tail(log, self._path(log), revision + 1, offset, found.length))
+                tail = Tail(log, self._path(log), revision + 1, offset, found.length)
+                tails[log.name] = tail
         numbered = {log.number: log for log in logs if log.number}
         self._label(numbered)
         self._sequencer.load(numbered, highest)
-        self._sequencer.adopt(in_time_order(self._disk, tails))
+        records = self._told()
+        self._sequencer.adopt(as_told(self._disk, tails, records))
+        if records:
+            self._sequencer.skip(records[-1].last)
+        self._sequencer.adopt(in_time_order(self._disk, tails.values()))
+        # Its log may hold what failed to sync in the life before: then it is not on the disk.
+        self._index.checkpoint()
+        self._journal.clear()
+
+    def _told(self) -> list[Record]:
+        """What goes on right behind the index, without a gap, of the positions that were told."""
+        records: list[Record] = []
+        head = self._sequencer.head
+        for each in self._journal.read():
+            if each.position == head + 1:
+                records.append(each)
+                head = each.last
+        return records
 
     def _label(self, logs: dict[int, Log]) -> None:
         """See to it that the terms are those that the keys of today find."""

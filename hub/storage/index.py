@@ -141,6 +141,8 @@ class Index:
             (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if state != "ok":
                 raise sqlite3.DatabaseError(state)
+        # A file that could not be opened for writing just now is open for reading only, for good.
+        db.execute("DELETE FROM given WHERE 0")
         self.head()
         return [_checked(*row) for row in db.execute("SELECT * FROM logs").fetchall()]
 
@@ -264,6 +266,11 @@ class Index:
         given: int = self.db.execute("SELECT position FROM given").fetchone()[0]
         last = self.last_run()
         return max(given, last.last if last else 0)
+
+    def skip(self, position: int) -> None:
+        """Let a position, and all before it, count as given. Raises `sqlite3.Error`."""
+        with self.transaction() as db:
+            db.execute(_GIVE, (position,))
 
     def beyond(self, log: int, offset: int) -> list[Run]:
         """The runs of a log that reach beyond an offset, in their order."""

@@ -35,6 +35,7 @@ class Log:
         "order",
         "pending",
         "synced",
+        "unread",
         "unsound",
         "version",
     )
@@ -50,6 +51,7 @@ class Log:
         self.synced = 0  # bytes known to be on disk
         self.unsound = False  # a sync failed: to be reopened before the next write
         self.damage: str | None = None
+        self.unread = False  # and nothing of it could be read: what is in it is not known
         self.closed = False  # sealed: takes no writes for good
         self.number = 0  # in the index; 0: it has none yet
         self.forming: list[Entry] = []  # on their way into the file

@@ -21,6 +21,7 @@ from hub.storage.index import Entry
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.recovery import Scan, scan
+from hub.storage.schema import DAMAGED
 
 PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of log about a long recovery."""
@@ -86,7 +87,8 @@ class Opening:
             found = _scan_of(entry)
         log.synced = trusted = found.length
         if not goes_on or found.length < size:
-            self._read(log, found, entry.length if entry and entry.length <= size else 0)
+            known = entry and entry.length <= size and entry.modified != DAMAGED
+            self._read(log, found, entry.length if entry and known else None)
             self.changed[log] = trusted
         log.damage = found.damage
         log.length = found.length
@@ -109,20 +111,24 @@ class Opening:
         except OSError:
             return False  # reading it all will tell
 
-    def _read(self, log: Log, found: Scan, promised: int) -> None:
-        """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off."""
+    def _read(self, log: Log, found: Scan, promised: int | None) -> None:
+        """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off.
+
+        It is 0 for a log that the hub has just made, None if nothing is known of it.
+        """
         path = self._path(log)
         try:
             scan(self._disk, path, found, _Progress(log.name), log.format)
-            if found.zeroed and 0 < promised <= found.length:
+            if found.zeroed and promised is not None and promised <= found.length:
                 # A power cut: what was acknowledged since lies before what never got to the disk.
                 found.damage, found.torn = None, os.stat(path).st_size - found.length
-            if found.torn and found.length < promised:
+            if found.torn and found.length < (promised or 0):
                 found.damage = f"line {found.version + 1}: it is torn, though it had been written"
             elif found.torn:
                 self._cut(path, found)
         except OSError as error:
             found.damage = f"its file cannot be read or mended: {error.strerror or error}"
+            log.unread = not found.length
         if found.damage:
             logger.error("%s takes no writes: %s", path, found.damage)
 

@@ -193,32 +193,37 @@ class OrderCursor:
         return Slice(low, count, b"".join(texts))
 
     def _slices(self, rows: list[Row], sources: Sources) -> list[Slice]:
-        texts = _read(rows, sources)
+        texts = _texts(rows, sources)
         if together := self._as_one(rows, texts, sources):
             return [together]
         slices: list[Slice] = []
-        sees, backwards = self._sees, self._backwards
         for row, text in zip(rows, texts, strict=True):
-            position, count = row[0], row[4]
-            text = _as_documents(row, text, sources)
-            whole = position >= self._from and position + count - 1 <= self._to
-            if whole and sees is None:
-                slices.append(Slice(position, count, reversed_lines(text) if backwards else text))
-                continue
-            lines = text.split(b"\n")
-            lines.pop()
-            stream = sources.numbered(row[1]).name
-            found = [
-                Slice(at, 1, line + b"\n")
-                for at, line in enumerate(lines, position)
-                if self._from <= at <= self._to and (sees is None or sees(stream, line))
-            ]
-            if len(found) == count and not backwards:
-                found = [Slice(position, count, text)]
-            elif backwards:
-                found.reverse()
-            slices += found
+            try:
+                slices += self._slices_of(row, text, sources)
+            except (ValueError, RecursionError) as error:  # the former: also what msgspec raises
+                raise _unreadable(row, sources, error) from error
         return slices
+
+    def _slices_of(self, row: Row, text: bytes, sources: Sources) -> list[Slice]:
+        sees, backwards = self._sees, self._backwards
+        position, count = row[0], row[4]
+        text = _as_documents(row, text, sources)
+        whole = position >= self._from and position + count - 1 <= self._to
+        if whole and sees is None:
+            return [Slice(position, count, reversed_lines(text) if backwards else text)]
+        lines = text.split(b"\n")
+        lines.pop()
+        stream = sources.numbered(row[1]).name
+        found = [
+            Slice(at, 1, line + b"\n")
+            for at, line in enumerate(lines, position)
+            if self._from <= at <= self._to and (sees is None or sees(stream, line))
+        ]
+        if len(found) == count and not backwards:
+            return [Slice(position, count, text)]
+        if backwards:
+            found.reverse()
+        return found
 
 
 def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:
@@ -247,6 +252,15 @@ def reversed_lines(text: bytes) -> bytes:
     del lines[0]  # the empty one behind the last LF goes to the other end
     lines.append(b"")
     return b"\n".join(lines)
+
+
+def _texts(rows: Sequence[Row], sources: Sources) -> list[bytes]:
+    """The bytes of runs. Raises `OSError` if a page of them has been lost."""
+    texts = _read(rows, sources)
+    for row, text in zip(rows, texts, strict=True):
+        if b"\0" in text:  # no event holds it, yet a line that a hole cuts short may look like one
+            raise _unreadable(row, sources, ValueError("there are NUL bytes"))
+    return texts
 
 
 def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
@@ -305,14 +319,23 @@ def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[i
     rows = _within_logs(rows, sources)
     found: dict[int, bytes] = {}
     wanted = frozenset(positions)
-    for row, text in zip(rows, _read(rows, sources), strict=True):
-        text = _as_documents(row, text, sources)
+    for row, text in zip(rows, _texts(rows, sources), strict=True):
+        try:
+            text = _as_documents(row, text, sources)
+        except ValueError as error:
+            raise _unreadable(row, sources, error) from error
         for at, line in enumerate(text.split(b"\n")[:-1], row[0]):
             if at in wanted:
                 found[at] = line + b"\n"
     if len(found) < len(wanted):
         raise OSError(f"there is no event at position {min(wanted - found.keys())}, or no longer")
     return [found[at] for at in positions]
+
+
+def _unreadable(row: Row, sources: Sources, error: Exception) -> OSError:
+    """What is said of a log whose file was changed behind the hub's back."""
+    path, first, last = sources.path(sources.numbered(row[1])), row[2], row[2] + row[4] - 1
+    return OSError(f"{path} is damaged between lines {first} and {last}: {error}")
 
 
 def _as_documents(row: Row, text: bytes, sources: Sources) -> bytes:

@@ -1,9 +1,10 @@
-"""Brings events that have no position yet into an order over all logs: by time.
+"""Brings events that the index has no position of into an order over all logs.
 
-Owns what stands for the order between logs when only the logs are left. Within
-a log nothing changes; between logs the times of ids count, and an id that is no
-time counts as that before it; at one time, names count. All events of a commit
-have the time of the first, so that they stay together. Must not know the index.
+Owns what stands for the order between logs: positions that were told, as far as
+they are known; else, when only the logs are left, time. Within a log nothing
+changes; between logs the times of ids count, and an id that is no time counts as
+that before it; at one time, names count. All events of a commit have the time of
+the first, so that they stay together. Must not know the index.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import heapq
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from msgspec import Struct
 from hub.document import metadata_of
 from hub.event import ID_LENGTH, id_at, is_hub_form, time_of
 from hub.formats import NDJSON
+from hub.storage.journal import Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, opened
 
@@ -37,6 +39,7 @@ class Stretch(Struct):
     start: int
     lines: bytes
     count: int
+    position: int = 0  # 0: the next one
 
 
 class Tail:
@@ -57,6 +60,11 @@ class Tail:
     def time(self) -> bytes:
         """That of the next event."""
         return self._times[self._next]
+
+    @property
+    def revision(self) -> int:
+        """That of the next event."""
+        return self._revision
 
     def fill(self, disk: Disk, size: int) -> bool:
         """Read on if nothing is held; return whether there is a next event."""
@@ -83,12 +91,18 @@ class Tail:
         """The next event, and what follows it before a time and the name of a log."""
         first = self._next
         if before is None:
-            self._next = len(self._lines)
-        else:
-            time, name = before
-            bisect = bisect_right if self.log.name < name else bisect_left
-            self._next = max(first + 1, bisect(self._times, time, first))
-        part = self._lines[first : self._next]
+            return self._take(len(self._lines))
+        time, name = before
+        bisect = bisect_right if self.log.name < name else bisect_left
+        return self._take(max(first + 1, bisect(self._times, time, first)))
+
+    def take_some(self, count: int) -> Stretch:
+        """The next `count` events, or as many of them as are held."""
+        return self._take(min(len(self._lines), self._next + count))
+
+    def _take(self, end: int) -> Stretch:
+        part = self._lines[self._next : end]
+        self._next = end
         lines = b"\n".join(part) + b"\n"
         stretch = Stretch(self.log, self._revision, self._start, lines, len(part))
         self._revision += len(part)
@@ -118,6 +132,23 @@ def _normal(identity: bytes) -> bytes:
         return identity
     moment = time_of(identity.decode(errors="replace"))
     return b"" if moment is None or moment < 0 else id_at(moment).encode()
+
+
+def as_told(disk: Disk, tails: Mapping[str, Tail], records: Iterable[Record]) -> Iterator[Stretch]:
+    """The events that records tell of, each at its position. Raises `OSError`.
+
+    Where a log lacks events there are none at their positions.
+    """
+    for record in records:
+        tail = tails.get(record.log)
+        if tail is None or tail.revision != record.revision:
+            continue
+        position, last = record.position, record.last
+        while position <= last and tail.fill(disk, LEAST_BYTES):
+            stretch = tail.take_some(last + 1 - position)
+            stretch.position = position
+            yield stretch
+            position += stretch.count
 
 
 def in_time_order(disk: Disk, tails: Iterable[Tail]) -> Iterator[Stretch]:

@@ -38,17 +38,17 @@ class Walk:
             raise OSError(errno.EIO, "the file is shorter than what was written to it")
         return data
 
-    def blocks(self, start: int) -> Iterator[tuple[int, bytes]]:
+    def blocks(self, start: int, size: int | None = None) -> Iterator[tuple[int, bytes]]:
         """The log from `start` on as blocks of whole lines."""
         while start < self.end:
-            size = BLOCK
+            most = BLOCK if size is None else size
             block = b""
             while not block:
-                piece = self.read(start, min(start + size, self.end))
+                piece = self.read(start, min(start + most, self.end))
                 block = piece[: piece.rfind(b"\n") + 1]
-                if not block and len(piece) < size:
+                if not block and len(piece) < most:
                     raise OSError(errno.EIO, "the file does not end with a line break")
-                size *= 2
+                most *= 2
             yield start, block
             start += len(block)
 
@@ -143,10 +143,10 @@ def _behind(block: bytes, lines: int) -> int:
     return high
 
 
-def block(disk: Disk, path: Path, start: int, end: int) -> bytes:
-    """The next whole lines from `start` on: as many as fit into `BLOCK`, or one."""
+def block(disk: Disk, path: Path, start: int, end: int, size: int = BLOCK) -> bytes:
+    """The next whole lines from `start` on: as many as fit into `size` bytes, or one."""
     with opened(disk, path, os.O_RDONLY) as fd:
-        return next(Walk(disk, fd, end).blocks(start), (start, b""))[1]
+        return next(Walk(disk, fd, end).blocks(start, size), (start, b""))[1]
 
 
 def block_before(disk: Disk, path: Path, start: int, end: int) -> bytes:

@@ -21,6 +21,7 @@ from hub.storage.index import Additions, Entry, Index, Run
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, opened
 from hub.storage.places import Walk
+from hub.storage.schema import DAMAGED
 from hub.storage.terms import terms_of
 
 RUN_EVENTS = 256
@@ -152,10 +153,10 @@ class _Adding:
         for part in parts_of(each):
             text = lines if len(part) == len(each) else b"\n".join(part) + b"\n"
             last = self.last
-            if last and _grows(last, taken.log, offset, len(part), len(text)):
+            position = taken.position + self._next - taken.revision
+            if last and _grows(last, taken.log, position, offset, len(part), len(text)):
                 last = self._grow(last, len(part), text)
             else:
-                position = taken.position + self._next - taken.revision
                 checksum = zlib.crc32(text)
                 log = taken.log.number
                 last = Run(position, log, self._next, offset, len(part), len(text), checksum)
@@ -185,10 +186,11 @@ class _Adding:
         return grown
 
 
-def _grows(last: Run, log: Log, offset: int, count: int, size: int) -> bool:
+def _grows(last: Run, log: Log, position: int, offset: int, count: int, size: int) -> bool:
     """Whether lines can join the last run."""
     return (
         last.log == log.number
+        and last.last + 1 == position
         and last.offset + last.size == offset
         and last.count + count <= RUN_EVENTS
         and last.size + size <= RUN_BYTES
@@ -214,4 +216,5 @@ def parts_of(lines: list[bytes]) -> Iterable[list[bytes]]:
 
 def _entry(log: Log) -> Entry:
     """A new log, of which the index does not know anything yet but its number."""
-    return Entry(log.number, log.name, log.format, 0, 0, 0, "", 0, True)
+    modified = DAMAGED if log.damage else 0
+    return Entry(log.number, log.name, log.format, 0, modified, 0, "", 0, True)

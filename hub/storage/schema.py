@@ -5,6 +5,10 @@ in them: an index of another version is made anew.
 """
 
 VERSION = 5
+
+DAMAGED = -1
+"""As the modification time of a log: it was damaged when the index came to know it."""
+
 SCHEMA = """
 CREATE TABLE logs (
     number INTEGER PRIMARY KEY,

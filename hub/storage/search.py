@@ -105,6 +105,12 @@ class Reader(Walk):
                 return self._lines.id(line).decode()
         return None
 
+    def ends_before(self, moment: int) -> bool:
+        """Whether the last event is earlier than a moment; so is an empty log."""
+        identity = self.last_id(0, None)
+        last = None if identity is None else time_of(identity)
+        return identity is None or (last is not None and last < moment)
+
     def ends_with(self, identity: str) -> bool:
         """Whether a line ends at the end, and has this id; in an empty log, whether that is ""."""
         if not self.end:
@@ -238,18 +244,29 @@ def _place(reader: Reader, identity: str, found: int | None) -> int:
 
 
 def resume(
-    disk: Disk, path: Path, end: int, ordered: bool, identity: str, form: str = TSV
+    disk: Disk,
+    path: Path,
+    end: int,
+    ordered: bool,
+    identity: str,
+    form: str = TSV,
+    seen: bool = False,
 ) -> int | None:
-    """Where a reader goes on that has seen the event of this id; None if it is unknown.
+    """Where a reader goes on from the event of this id; None if it is unknown.
 
-    An id that is not in the log but reads as a time: at the first event after it.
+    An id that is not in the log but reads as a time: at the first event after it. But
+    with `seen`, where it is said to be an event's, one that is later than the last
+    event is unknown: the reader has seen another log, or this one before it lost its end.
     """
     with opened(disk, path, os.O_RDONLY) as fd:
         reader = Reader(disk, fd, end, ordered, form)
-        try:
-            return _place(reader, identity, reader.after_id(identity))
-        except UnknownId:
+        found = reader.after_id(identity)
+        if found is not None:
+            return found
+        moment = time_of(identity)
+        if moment is None or (seen and reader.ends_before(moment)):
             return None
+        return reader.after_time(moment)
 
 
 def ends_with(disk: Disk, path: Path, end: int, identity: str, form: str = TSV) -> bool:

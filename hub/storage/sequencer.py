@@ -2,29 +2,30 @@
 
 Owns which event comes next in the global order, and when the index knows. A
 position is given to what is durable already, in the event loop, so that there
-are no gaps; it may be told once the index has it, which `settle` waits for.
-What nobody waits for is written in larger transactions a little later: a crash
-before that loses only positions that nobody was told. While there is no index
-no position is given. Must not know who reads.
+are no gaps. It may be told to who wrote the event once the journal has it, which
+`secure` waits for, and to readers once the index has it, which `settle` waits
+for. What no reader waits for comes into the index in larger transactions a little
+later. While there is no index no position is given. Must not know who reads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 from hub.document import Keys
 from hub.errors import IndexFailed
 from hub.storage.index import Index, is_damage
+from hub.storage.indexthread import IndexThread
+from hub.storage.journal import Journal, Record
 from hub.storage.log import Committed, Log
 from hub.storage.logfile import Disk
 from hub.storage.ordering import Stretch
+from hub.storage.promises import Promises
 from hub.storage.runs import Runs, Taken
 
 LAZY_SECONDS = 0.2
@@ -43,11 +44,6 @@ INLINE_RUNS = 64
 INLINE_BYTES = 256 * 1024
 """What is written without a thread where nothing has to be synced."""
 
-CHECKPOINT_SECONDS = 1.0
-"""At least between two checkpoints: one that readers keep from its end is soon due again."""
-
-T = TypeVar("T")
-
 logger = logging.getLogger(__name__)
 
 
@@ -55,13 +51,21 @@ class Sequencer:
     """The positions of one events directory. Its index may be used in its thread only."""
 
     def __init__(
-        self, index: Index, disk: Disk, path: Callable[[Log], Path], keys: Keys, *, sync: bool
+        self,
+        index: Index,
+        journal: Journal,
+        disk: Disk,
+        path: Callable[[Log], Path],
+        keys: Keys,
+        *,
+        sync: bool,
     ) -> None:
         self._index = index
         self._runs = Runs(index, disk, path, keys, sync=sync)
         self._sync = sync
         self.head = 0  # position of the last event
         self.indexed = 0  # the same, as far as the index knows
+        self._promises = Promises(journal, lambda: self.indexed, self._given, sync=sync)
         self._absent = True  # no index: what comes is passed over, or waits until there is one
         self._waiting: list[Committed] | None = None
         self._followers = 0  # readers of the global order that want to be told at once
@@ -70,14 +74,13 @@ class Sequencer:
         self._next_number = 1
         self._new: list[Log] = []
         self._queue: list[Taken] = []
+        self._writing: list[Taken] = []  # on its way into the index
         self._held = 0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub-index")
-        self._busy = 0  # works of the thread under way
-        self._checkpoint: asyncio.Task[None] | None = None
-        self._next_checkpoint = 0.0
+        self._thread = IndexThread(index)
+        self.in_thread = self._thread.do
         self._failing = False
         self.condemned = False  # the index was found to be damaged
         self._closing = asyncio.Event()
@@ -96,9 +99,10 @@ class Sequencer:
         """Whether there is no index, and so no positions."""
         return self._absent
 
-    def hold(self) -> None:
+    async def hold(self) -> None:
         """From now on what comes waits for `release`: all before will be adopted."""
         self._waiting = []
+        await self._promises.forget()
 
     def release(self, *, absent: bool) -> None:
         """Go on giving positions, or without them."""
@@ -165,6 +169,23 @@ class Sequencer:
             loop.call_soon(self._write_soon)  # with all that others wait for by then
         await done
 
+    async def secure(self, position: int) -> None:
+        """Wait until a position outlasts a crash. Cancelling is safe; raises as `settle` does."""
+        if self._absent or position == 0:
+            raise _failed("there is none")
+        if not await self._promises.keep(position):
+            await self.settle(position)
+
+    def _given(self, after: int) -> list[Record]:
+        """What has positions behind `after`, which a group ends with, and is not in the index."""
+        found: list[Record] = []
+        for each in chain(reversed(self._queue), reversed(self._writing)):
+            if each.position <= after:
+                break
+            found.append(Record(each.position, each.revision, each.count, each.log.name))
+        found.reverse()
+        return found
+
     def check(self) -> None:
         """Raise `IndexFailed` while no position can be told: nothing that needs one may begin."""
         if self._absent or self._failing:
@@ -178,7 +199,7 @@ class Sequencer:
 
     def _write_soon(self) -> None:
         """Write the queue at once if that is quick, else in the thread."""
-        idle = self._task is None and not self._busy and not self._closing.is_set()
+        idle = self._task is None and not self._thread.busy and not self._closing.is_set()
         if not (idle and self._queue and self._is_quick()):
             self._begin()
             return
@@ -224,20 +245,22 @@ class Sequencer:
                 self._timer = asyncio.get_running_loop().call_later(LAZY_SECONDS, self._begin)
 
     def _pop(self) -> tuple[list[Log], list[Taken]]:
-        batch = self._new, self._queue
+        new, self._writing = self._new, self._queue
         self._new, self._queue, self._held = [], [], 0
-        return batch
+        return new, self._writing
 
     def _push(self, new: list[Log], queue: list[Taken]) -> None:
         """Put back what could not be written, without its lines."""
         for each in queue:
             each.lines = None
         self._new[:0], self._queue[:0] = new, queue
+        self._writing = []
 
     def _written(self, queue: list[Taken]) -> None:
         if self._absent:  # it was given up meanwhile
             return
         self.indexed = queue[-1].last
+        self._writing = []
         if self._failing:
             self._failing = False
             logger.warning("the index can be written again")
@@ -249,7 +272,7 @@ class Sequencer:
                 done.set_result(None)
         self._waiters = waiting
         self._tell()
-        self._tidy()
+        self._thread.tidy()
 
     def _tell(self) -> None:
         for each in self.on_indexed:
@@ -279,6 +302,7 @@ class Sequencer:
         self._absent = True
         self._failing = False
         self._pop()
+        self._writing = []
         self._refuse("it was given up for now")
 
     def _refuse(self, reason: str) -> None:
@@ -287,39 +311,13 @@ class Sequencer:
             if not done.done():
                 done.set_exception(_failed(reason))
 
-    def _tidy(self) -> None:
-        now = time.monotonic()
-        if self._checkpoint or now < self._next_checkpoint or self._closing.is_set():
-            return
-        if self._index.is_long():
-            self._next_checkpoint = now + CHECKPOINT_SECONDS
-            work = self.in_thread(self._index.checkpoint)
-            self._checkpoint = asyncio.get_running_loop().create_task(work)
-            self._checkpoint.add_done_callback(self._tidied)
-
-    def _tidied(self, task: asyncio.Task[None]) -> None:
-        self._checkpoint = None
-
-    async def in_thread(self, work: Callable[..., T], *args: object) -> T:
-        """Do something with the index, on its one thread. Cancelled, it is done all the same."""
-        call = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args))
-        self._busy += 1
-        call.add_done_callback(self._done)
-        return await asyncio.shield(call)  # the thread goes on, whoever waits no longer
-
-    def _done(self, call: asyncio.Future[T]) -> None:
-        self._busy -= 1
-        if not call.cancelled():
-            call.exception()  # perhaps nobody else asks for it
-
     async def close(self) -> None:
         """Write what is left, and end the thread."""
         self._closing.set()
         if self._timer:
             self._timer.cancel()
-        for task in (self._task, self._checkpoint):
-            if task:
-                await asyncio.wait([task])
+        if self._task:
+            await asyncio.wait([self._task])
         if self._queue:
             new, queue = self._pop()
             try:
@@ -329,7 +327,8 @@ class Sequencer:
             else:
                 self._written(queue)
         self._refuse("the hub is shutting down")
-        self._thread.shutdown()
+        await self._thread.close()
+        await self._promises.close()
 
     # From here on at opening, or in the index's thread while there are no positions.
 
@@ -342,7 +341,8 @@ class Sequencer:
             if not log.number:
                 self._number(log)
             end = each.start + len(each.lines)
-            position, self.head = self.head + 1, self.head + each.count
+            position = each.position or self.head + 1
+            self.head = position + each.count - 1
             queue.append(
                 Taken(position, log, each.revision, each.start, end, each.count, each.lines)
             )
@@ -352,6 +352,12 @@ class Sequencer:
                 queue, held = [], 0
         if queue:
             self._adopt(queue)
+
+    def skip(self, last: int) -> None:
+        """Give no position up to `last` again. Raises `sqlite3.Error`."""
+        if last > self.head:
+            self._index.skip(last)
+            self.head = self.indexed = self._runs.load()
 
     def _adopt(self, queue: list[Taken]) -> None:
         new, self._new = self._new, []

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,24 +30,23 @@ from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
 from hub.matcher import Matcher, compile_matcher
 from hub.options import Durability
-from hub.storage import logfile
 from hub.storage.alignment import Alignment, Found
 from hub.storage.catalog import Catalog, Record
 from hub.storage.derived import Derived, DerivedStreams
 from hub.storage.directory import Directory
 from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index, is_damage
+from hub.storage.journal import Journal
 from hub.storage.log import Committed, Guard, Log
-from hub.storage.logfile import Disk, Unsynced
+from hub.storage.logfile import Disk
+from hub.storage.names import Names
 from hub.storage.opening import Opening
 from hub.storage.order import Sources
 from hub.storage.saving import Saver
 from hub.storage.sequencer import Sequencer
+from hub.storage.syncing import sync_found
 from hub.storage.watches import Sees, Watch, Watches
 from hub.storage.writer import Writer
-
-SYNCED_ONE_BY_ONE = 1000
-"""Logs found changed at opening up to which each is synced; for more the whole system is."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +67,15 @@ class Store:
         self._durability = durability
         self.disk = disk or Disk()
         self.logs: dict[str, Log] = {}
+        self.names = Names()  # of logs and derived streams
         self.on_commit: list[Callable[[Committed], None]] = []
         self._place = Directory(directory, self.disk)
         self._index = Index(self._place.own / "index.sqlite")
-        self.sequencer = Sequencer(
-            self._index, self.disk, self.path, keys, sync=durability is Durability.ALWAYS
-        )
-        self._alignment = Alignment(self._index, self.sequencer, self.disk, self.path, keys)
+        sync = durability is Durability.ALWAYS
+        self._journal = Journal(self._place.own, self.disk, sync=sync)
+        order = self._index, self._journal
+        self.sequencer = Sequencer(*order, self.disk, self.path, keys, sync=sync)
+        self._alignment = Alignment(*order, self.sequencer, self.disk, self.path, keys)
         self._saver = Saver(self._index, self.sequencer, directory)
         self.watches = Watches(keys)
         self._writer = Writer(
@@ -128,6 +129,7 @@ class Store:
 
     def _release(self) -> None:
         self._index.close()
+        self._journal.close()
         self._place.release()
 
     def path(self, log: Log) -> Path:
@@ -166,7 +168,12 @@ class Store:
         if log is None:
             if name in self.derived:
                 raise NameTaken(f"stream {name!r} is derived: it takes no events of its own")
-            log = self.logs[name] = Log(name, form)
+            log = self._enter(Log(name, form))
+        return log
+
+    def _enter(self, log: Log) -> Log:
+        self.logs[log.name] = log
+        self.names.add(log.name)
         return log
 
     async def make(self, name: str, form: str) -> bool:
@@ -218,11 +225,13 @@ class Store:
             if name in self.derived:
                 return
             self.derived[name] = matcher
+            self.names.add(name)
             try:
                 record = Record(name, msgspec.json.decode(matcher.text))
                 await wrap(self._catalog.put)(record)
             except BaseException:
                 del self.derived[name]
+                self.names.discard(name)
                 raise
 
     async def underive(self, name: str) -> None:
@@ -233,6 +242,7 @@ class Store:
         async with self._defining:
             await wrap(self._catalog.remove)(name)
             self.derived.pop(name, None)
+            self.names.discard(name)
             await self.sequencer.in_thread(self._derived.remove, name)
 
     async def follow(self, name: str) -> Derived:
@@ -272,6 +282,7 @@ class Store:
     def _unmade(self, log: Log) -> None:
         """On a full disk, names that never become files must not stay in memory."""
         self.logs.pop(log.name, None)
+        self.names.discard(log.name)
 
     async def look(self, name: str) -> None:
         """Take in lines, or a whole file, that somebody wrote by hand while the hub was running."""
@@ -284,7 +295,7 @@ class Store:
             except OSError:
                 continue
             if size != (log.length if log else 0):
-                await self._writer.look(self.logs.setdefault(name, log or Log(name, form)))
+                await self._writer.look(log or self._enter(Log(name, form)))
             return
 
     def _committed(self, commit: Committed) -> None:
@@ -309,9 +320,11 @@ class Store:
         self.logs = opening.logs
         if self.logs and not entries:
             logger.info("there was no index: %d logs were read to make it", len(self.logs))
-        self._sync_all(opening.changed)
+        if self._durability is not Durability.OS:
+            sync_found(self.disk, self.path, opening.changed)
         for record in self._catalog.load():
             self._take_record(record)
+        self.names = Names([*self.logs, *self.derived])
         found = [
             Found(log, log.version, log.length, trusted) for log, trusted in opening.changed.items()
         ]
@@ -351,7 +364,7 @@ class Store:
 
     async def _attach(self) -> None:
         """While there is no index: try to open it again."""
-        self.sequencer.hold()
+        await self.sequencer.hold()
         logs = [log for log in self.logs.values() if log.made]
         found = [Found(log, log.version, log.length) for log in logs]
         try:
@@ -382,18 +395,3 @@ class Store:
                 self.derived[record.stream] = compile_matcher(record.matcher)
             except InvalidRequest as error:
                 logger.error("derived stream %r has no sound matcher: %s", record.stream, error)
-
-    def _sync_all(self, logs: Collection[Log]) -> None:
-        """Put on disk what was found in files: from now on readers are told of it."""
-        if self._durability is Durability.OS:
-            return
-        if len(logs) > SYNCED_ONE_BY_ONE:
-            os.sync()
-        for log in logs:
-            try:
-                if len(logs) <= SYNCED_ONE_BY_ONE:
-                    logfile.sync(self.disk, self.path(log))
-                log.synced = log.length
-            except (OSError, Unsynced) as error:
-                log.unsound = True
-                logger.error("%s could not be synced: %s", self.path(log), error)

@@ -1,4 +1,4 @@
-"""Puts on disk at intervals what was written without it: `--durability interval`.
+"""Puts on disk what was written without it: at opening, and at intervals.
 
 Owns which logs have something that is not known to be on disk. A log whose sync
 failed is left to its writer to mend, since another sync would succeed and tell
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from aiofiles.os import wrap
 from hub.storage import logfile
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, Unsynced
+
+SYNCED_ONE_BY_ONE = 1000
+"""Logs found changed at opening up to which each is synced; for more the whole system is."""
 
 logger = logging.getLogger(__name__)
 
@@ -88,3 +92,17 @@ class RegularSync:
             log.unsound = True
             self._unsynced.add(log)
             logger.error("log %s: a sync failed: %s", log.name, error)
+
+
+def sync_found(disk: Disk, path: Callable[[Log], Path], logs: Collection[Log]) -> None:
+    """Put on disk what was found in files: from now on readers are told of it. Blocks."""
+    if len(logs) > SYNCED_ONE_BY_ONE:
+        os.sync()
+    for number, log in enumerate(logs):
+        try:
+            if len(logs) <= SYNCED_ONE_BY_ONE:
+                logfile.sync(disk, path(log), new=number == 0)  # the names are in one directory
+            log.synced = log.length
+        except (OSError, Unsynced) as error:
+            log.unsound = True
+            logger.error("%s could not be synced: %s", path(log), error)

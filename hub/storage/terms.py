@@ -20,7 +20,6 @@ _HASH_BYTES = 7
 """So that a term is an integer that SQLite can hold."""
 
 _REMEMBERED = 16_384
-_UNREADABLE = (*NOT_JSON, UnicodeDecodeError)
 _SHORT = 200
 
 
@@ -63,7 +62,7 @@ def _read_documents(lines: list[bytes], keys: Keys, types: set[str], tags: set[s
     for line in lines:
         try:
             labels = read(line)
-        except _UNREADABLE:
+        except NOT_JSON:
             continue
         types.add(labels.type)
         if labels.tags:
@@ -84,7 +83,7 @@ def _read_rows(lines: list[bytes], keys: Keys, types: set[str], tags: set[str]) 
         if data.lstrip(b" \t\x0b")[:1] == b"{":
             try:
                 labels = read(data.replace(LINE_BREAK, b"\n"))
-            except _UNREADABLE:
+            except NOT_JSON:
                 continue
             types.add(labels.type)
             tags.update(labels.tags)

@@ -12,9 +12,12 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
@@ -72,6 +75,7 @@ class Writer:
         self._unmade = unmade  # told of a log whose file could not be made
         self._forming = forming  # told of every batch that has its place, before it is written
         self.active: set[Log] = set()  # with a group on its way into the file
+        self._soon: list[Log] = []  # whose writer tasks begin in the next turn of the loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._syncing = RegularSync(disk, self.path, sync_interval, self._files.threads, self._mend)
         self._closing = asyncio.Event()
@@ -102,7 +106,9 @@ class Writer:
             return done
         if log.pending is None:
             log.pending = [Pending(batch, done, guard)]
-            self._begin(self._drain(log))
+            if not self._soon:
+                loop.call_soon(self._drain_all)  # with what else comes until then
+            self._soon.append(log)
         else:
             log.pending.append(Pending(batch, done, guard))
         return done
@@ -110,7 +116,10 @@ class Writer:
     async def settle(self, log: Log) -> None:
         """Wait until nothing is pending on a log. Cancelling is safe."""
         while log.pending is not None:
-            await asyncio.wait(tuple(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+            if self._tasks and log not in self._soon:
+                await asyncio.wait(tuple(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0)
 
     async def make(self, log: Log) -> None:
         """Make the file of a new log, empty. Raises `LogUnavailable`."""
@@ -138,6 +147,16 @@ class Writer:
         if log.pending is None and not log.damage and not self._closing.is_set():
             log.pending = []  # this is its writer task for a moment
             await asyncio.shield(self._begin(self._look(log)))
+
+    def _drain_all(self) -> None:
+        logs, self._soon = self._soon, []
+        for log in logs:
+            work = self._drain(log)
+            try:
+                waits_for = work.send(None)
+            except StopIteration:
+                continue  # it needed no thread, and so no task
+            self._begin(_rest_of(work, waits_for))
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -332,7 +351,27 @@ class Writer:
     async def close(self) -> None:
         """Take no more batches, commit what is pending, sync, and end the threads."""
         self._closing.set()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._soon or self._tasks:
+            await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
         await self._syncing.close()
         self._files.close()
+
+
+async def _rest_of(work: Coroutine[Any, None, None], waits_for: Any) -> None:
+    """Go on with a coroutine that ran up to its first wait: an eager task, before Python 3.12."""
+    await _steps(work, waits_for)
+
+
+@types.coroutine
+def _steps(work: Coroutine[Any, None, None], waits_for: Any) -> Generator[Any, Any, None]:
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, value)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return

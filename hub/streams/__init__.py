@@ -4,7 +4,7 @@
 and defines them. Must not know HTTP.
 """
 
-from hub.streams.service import StreamInfo, Streams
+from hub.streams.service import ALL, StreamInfo, Streams
 from hub.streams.views import View
 
-__all__ = ["StreamInfo", "Streams", "View"]
+__all__ = ["ALL", "StreamInfo", "Streams", "View"]

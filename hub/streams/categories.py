@@ -28,8 +28,8 @@ class Categories:
         heads = _heads(category)
         logs = self._logs.get(category)
         if logs is None:
-            found = (log.name for log in self._engine.logs())
-            logs = dict.fromkeys(name for name in found if name.startswith(heads))
+            found = (name for head in heads for name in self._engine.names(head))
+            logs = dict.fromkeys(name for name in found if self._engine.find(name))
             self._logs[category] = logs
             if len(self._logs) > REMEMBERED:
                 self._logs.popitem(last=False)

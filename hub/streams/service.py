@@ -6,16 +6,16 @@ Must not know HTTP.
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Iterable
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 from msgspec import Struct
 
 from hub.commit import Commit
 from hub.engines.base import Engine, LogState, Receipt, Scope
 from hub.errors import Conflict, InvalidName, InvalidRequest, NameTaken, UnknownStream
-from hub.event import check_stream_name, is_stream_name
+from hub.event import check_stream_name, is_stream_name, time_of
 from hub.formats import NDJSON
 from hub.matcher import Matcher
 from hub.selector import Selector
@@ -29,6 +29,10 @@ ALL = "_all"
 """The stream of everything, in global order."""
 
 
+LISTED_AT_ONCE = 100
+"""Streams that a list looks at before others get their turn."""
+
+
 class StreamInfo(Struct):
     """What a list of streams tells of one."""
 
@@ -38,6 +42,8 @@ class StreamInfo(Struct):
     format: str
     derived: bool
     metadata: dict[str, object]
+    """Of a log: its `bytes`, its `lastId`, and its `lastTime` in milliseconds: that of this id,
+    or when the log was written last."""
 
 
 class Streams:
@@ -81,10 +87,10 @@ class Streams:
             raise InvalidName(f"{category!r} is not the beginning of a stream's name")
         return CategoryView(category, self._engine, self._waiting, self._categories.names, matcher)
 
-    async def commit(self, name: str, commit: Commit) -> Receipt:
+    def commit(self, name: str, commit: Commit) -> Coroutine[Any, Any, Receipt]:
         """Commit events; as `Engine.commit`, and `Conflict` for a derived stream."""
         self._check_log(name, "it takes no events of its own")
-        return await self._engine.commit(name, commit.draft, commit.expected, commit.condition)
+        return self._engine.commit(name, commit.draft, commit.expected, commit.condition)
 
     def _check_log(self, name: str, reason: str) -> None:
         if name == ALL:
@@ -149,15 +155,17 @@ class Streams:
     async def list(self, prefix: str, after: str, limit: int) -> list[StreamInfo]:
         """The first `limit` streams behind a name, in the order of their names."""
         engine = self._engine
-        names: Iterable[str] = (log.name for log in engine.logs())
-        wanted = [
-            name
-            for group in (names, engine.derived)
-            for name in group
-            if name > after and name.startswith(prefix)
-        ]
-        found = [await self._info(name) for name in heapq.nsmallest(limit, wanted)]
-        return [each for each in found if each is not None]
+        listed: list[StreamInfo] = []
+        while names := engine.names(prefix, after, min(limit - len(listed), LISTED_AT_ONCE)):
+            found = [await self._info(name) for name in names]
+            listed += [each for each in found if each is not None]
+            after = names[-1]
+            await asyncio.sleep(0)  # others must not wait for a long list
+        untold = [each for each in listed if each.metadata.get("lastTime", 0) is None]
+        written = await engine.written([each.stream for each in untold if each.version])
+        for each in untold:
+            each.metadata["lastTime"] = written.get(each.stream)
+        return listed
 
     async def _info(self, name: str) -> StreamInfo | None:
         """None if it has been removed meanwhile."""
@@ -168,4 +176,10 @@ class Streams:
         log = self._engine.find(name)
         if log is None:
             return None
-        return StreamInfo(name, log.version, log.closed, log.format, False, {})
+        moment = time_of(log.last_id)
+        metadata = {
+            "bytes": log.length,
+            "lastId": log.last_id,
+            "lastTime": None if moment is None else moment // 1000,
+        }
+        return StreamInfo(name, log.version, log.closed, log.format, False, metadata)

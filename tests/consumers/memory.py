@@ -11,7 +11,7 @@ from hub.consumers.consumer import Consumer
 from hub.consumers.source import Piece
 from hub.errors import UnknownStream
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds after which what a test waits for is taken to never come."""
 
 

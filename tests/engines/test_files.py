@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -14,10 +15,20 @@ import pytest
 
 from hub.engines.base import Committed, Engine, Selection
 from hub.engines.files import FilesEngine
-from hub.errors import Closing, DirectoryLocked, UnknownId
+from hub.errors import (
+    Closing,
+    DirectoryLocked,
+    LogUnavailable,
+    ReadFailed,
+    UnknownId,
+    UnknownStream,
+)
 from hub.formats import Batch
+from hub.matcher import compile_matcher
 from hub.storage import places
 from hub.storage.logfile import Disk
+from tests.storage.disks import FaultyDisk
+from tests.web.wire import append_by_hand, rows
 
 NAME = "a-channel"
 LINES = b"1\ta\tone\n2\tb\ttwo\n3\ta\tthree\n"
@@ -60,6 +71,40 @@ async def test_a_log_that_is_being_made_is_not_there_yet(engine: Engine) -> None
     assert engine.find(NAME)
 
 
+async def test_names_of_logs_and_derived_streams(events: Path) -> None:
+    """In their order, whichever way they came to be, and across a restart."""
+    engine = FilesEngine(events)
+    await engine.open()
+    matcher = compile_matcher({"payload": {"type": "A"}})
+    for name in ("cccc", "aaaa", "cccc"):
+        await engine.append(name, Batch.of_one("1", "a", b"one"))
+    await engine.make("dddd", "ndjson")
+    await engine.derive("bbbb", matcher)
+    await engine.derive("eeee", matcher)
+    (events / "ffff.tsv").write_bytes(LINES)
+    await engine.look("ffff")
+    await engine.look("nowhere")
+    assert engine.names("") == ["aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff"]
+    await engine.underive("eeee")
+    await engine.close()
+    engine = FilesEngine(events)
+    await engine.open()
+    assert engine.names("") == ["aaaa", "bbbb", "cccc", "dddd", "ffff"]
+    assert engine.names("", "bbbb", 2) == ["cccc", "dddd"]
+    assert engine.names("b") == ["bbbb"]
+    await engine.close()
+
+
+async def test_a_name_that_came_to_nothing_is_none(events: Path) -> None:
+    engine = FilesEngine(events)
+    await engine.open()
+    (events / f"{NAME}.tsv").mkdir()  # no file can be made here
+    with pytest.raises(LogUnavailable):
+        await engine.append(NAME, Batch.of_one("1", "a", b"one"))
+    assert engine.names("") == []
+    await engine.close()
+
+
 async def test_reading(engine: Engine) -> None:
     end = await fill(engine)
     assert await engine.read(NAME, 0, end) == LINES
@@ -74,6 +119,15 @@ async def test_reading(engine: Engine) -> None:
     assert await engine.resume(NAME, "unknown", end) is None
     with pytest.raises(UnknownId):
         await engine.window(NAME, Selection(until="unknown"), end)
+
+
+async def test_when_logs_were_written(engine: Engine, events: Path) -> None:
+    await fill(engine)
+    written = await engine.written(["a-channel"])
+    assert written == {"a-channel": (events / "a-channel.tsv").stat().st_mtime_ns // 1_000_000}
+    (events / "a-channel.tsv").unlink()
+    assert await engine.written(["a-channel"]) == {}
+    assert await engine.written([]) == {}
 
 
 async def test_readers_are_told_in_order(engine: Engine) -> None:
@@ -141,3 +195,28 @@ async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> 
         await searching
     await engine.close()  # waits for what still runs
     assert disk.reads < 10
+
+
+async def test_a_log_that_could_not_be_read_is_no_empty_one(events: Path) -> None:
+    append_by_hand(events, b"1\t\tdata\n")
+    engine = FilesEngine(events, disk=FaultyDisk("pread", 1, errno.EACCES))
+    await engine.open()
+    try:
+        with pytest.raises(ReadFailed, match="could not be read when the hub started"):
+            await engine.look("a-channel")
+        with pytest.raises(LogUnavailable):
+            await engine.append("a-channel", Batch.of_one("", "", b"more"))
+    finally:
+        await engine.close()
+    assert rows(events) == [[b"1", b"", b"data"]]
+
+
+async def test_a_derived_stream_that_is_another_one_meanwhile(engine: Engine) -> None:
+    await fill(engine)
+    await engine.derive("view", compile_matcher({"stream": NAME}))
+    assert len(await engine.read_derived("view", range(1, 4))) == 3
+    await engine.underive("view")
+    await engine.derive("view", compile_matcher({"payload": {"type": "a"}}))
+    with pytest.raises(UnknownStream, match="or no longer"):  # a reader of the first one reads on
+        await engine.read_derived("view", range(1, 4))
+    assert len(await engine.read_derived("view", range(2, 0, -1))) == 2

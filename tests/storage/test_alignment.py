@@ -15,6 +15,7 @@ from hub.formats import NDJSON, TSV
 from hub.storage import runs as runs_module
 from hub.storage.alignment import Alignment, Found
 from hub.storage.index import Index
+from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.sequencer import Sequencer
@@ -30,8 +31,11 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.logs = Logs(directory / "events")
-        self.index = Index(directory / "index.sqlite")
+        self.path = directory / "index.sqlite"
+        self.index = Index(self.path)
         self.index.open()
+        self.journal = Journal(directory, Disk(), sync=False)
+        self.journal.clear()
         self.highest = 0
 
     def align(
@@ -44,8 +48,7 @@ class Bench:
     ) -> Order:
         """Align with all logs as they are; return the order."""
         disk = disk or Disk()
-        sequencer = Sequencer(self.index, disk, self.logs.path, keys, sync=False)
-        alignment = Alignment(self.index, sequencer, disk, self.logs.path, keys)
+        sequencer, alignment = self.parts(disk, keys)
         found = [
             Found(log, log.version, log.length, (trusted or {}).get(log, 0))
             for log in self.logs.all
@@ -54,10 +57,15 @@ class Bench:
             alignment.align(self.logs.all, found, gone, self.highest)
         finally:
             self.highest = max([self.highest, *(log.number for log in self.logs.all)])
-            sequencer._thread.shutdown()
         assert sequencer.head == sequencer.indexed == self.index.head()
         self.check(keys)
         return order_of(self.index, self.logs)
+
+    def parts(self, disk: Disk, keys: Keys = KEYS) -> tuple[Sequencer, Alignment]:
+        """A sequencer and an alignment, as of a new start."""
+        parts = disk, self.logs.path, keys
+        sequencer = Sequencer(self.index, self.journal, *parts, sync=False)
+        return sequencer, Alignment(self.index, self.journal, sequencer, *parts)
 
     def check(self, keys: Keys = KEYS) -> None:
         """The runs of sound logs tell what stands in the files."""
@@ -226,15 +234,14 @@ def test_only_what_was_found_gets_positions(bench: Bench) -> None:
     bench.logs.grow(a, 3)
     found = Found(a, a.version, a.length)
     bench.logs.grow(a, 4)
-    sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=False)
-    Alignment(bench.index, sequencer, Disk(), bench.logs.path, KEYS).align([a], [found], (), 0)
-    sequencer._thread.shutdown()
+    sequencer, alignment = bench.parts(Disk())
+    alignment.align([a], [found], (), 0)
+    assert sequencer.head == found.version
     assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2, 3)}
     follow_something(bench)
     found = Found(a, 2, len(b"".join(bench.logs.path(a).read_bytes().split(b"\n")[:2])) + 2)
-    sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=False)
-    Alignment(bench.index, sequencer, Disk(), bench.logs.path, KEYS).align([a], [found], (), 1)
-    sequencer._thread.shutdown()
+    sequencer, alignment = bench.parts(Disk())
+    alignment.align([a], [found], (), 1)
     assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2)}
 
 
@@ -369,3 +376,83 @@ def test_with_other_keys_every_event_is_found_anew_and_keeps_its_position(bench:
     bench.align(keys=other)
     lines.damage, lines.length, lines.version = "x", hidden.start, lines.version - 4
     assert set(bench.align()) >= set(before)
+
+
+# Positions that were told before the index had them
+
+
+def test_what_was_told_keeps_its_position(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 2)
+    before = bench.align()
+    for _ in range(3):
+        bench.logs.grow(a, 2)
+        bench.logs.grow(b, 2)
+    told = [Record(3, 1, 4, "log-b"), Record(7, 3, 3, "log-a")]
+    bench.journal.append(told, 2)
+    after = bench.align()
+    assert after == before | {
+        **{2 + n: ("log-b", n) for n in range(1, 5)},
+        **{6 + n: ("log-a", 2 + n) for n in range(1, 4)},
+        10: ("log-a", 6),
+        11: ("log-a", 7),
+        12: ("log-a", 8),
+        13: ("log-b", 5),
+        14: ("log-b", 6),
+    }
+    assert bench.journal.read() == []
+
+
+def test_what_is_aligned_does_not_hang_on_the_log_of_the_index(bench: Bench) -> None:
+    """Pages that failed to sync may be marked clean: they have to be written once more."""
+    bench.logs.grow(bench.logs.make("a-log", TSV))
+    before = bench.align()
+    wal = bench.path.with_name(bench.path.name + "-wal")
+    assert wal.stat().st_size == 0
+    alone = Index(bench.path.with_name("alone.sqlite"))
+    bench.path.with_name("alone.sqlite").write_bytes(bench.path.read_bytes())
+    alone.open()
+    assert order_of(alone, bench.logs) == before
+    alone.close()
+
+
+def test_what_does_not_go_on_from_the_index_is_passed_over(bench: Bench) -> None:
+    """It tells of another index: by now the order may be another."""
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 2)
+    bench.logs.grow(b, 2)
+    bench.journal.append([Record(2, 1, 2, "log-b"), Record(4, 1, 1, "log-a")], 0)
+    order = bench.align()
+    assert order == {1: ("log-a", 1), 2: ("log-a", 2), 3: ("log-b", 1), 4: ("log-b", 2)}
+    assert bench.journal.read() == []
+
+
+def test_what_the_index_has_and_what_comes_twice_is_passed_over(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 2)
+    before = bench.align()
+    bench.logs.grow(a)
+    bench.logs.grow(b)
+    bench.journal.append([Record(1, 1, 2, "log-a"), Record(3, 1, 1, "log-b")], 0)
+    bench.journal.append([Record(3, 1, 1, "log-b"), Record(4, 3, 1, "log-a")], 0)
+    assert bench.align() == before | {3: ("log-b", 1), 4: ("log-a", 3)}
+
+
+def test_positions_of_what_is_gone_are_not_given_again(bench: Bench) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a)
+    bench.logs.grow(b)
+    bench.journal.append([Record(1, 1, 3, "log-b"), Record(4, 1, 1, "log-c")], 0)
+    assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1)}
+    bench.logs.grow(b)
+    assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1), 6: ("log-b", 2)}
+
+
+def test_a_journal_that_cannot_be_cleared_is_no_alignment(bench: Bench) -> None:
+    """Else what it says might fit by chance one day."""
+    bench.logs.grow(bench.logs.make("log-a"))
+    bench.journal.append([Record(1, 1, 1, "log-a")], 0)
+    bench.journal._disk = FaultyDisk("ftruncate", 1, 28)
+    with pytest.raises(OSError, match="No space"):
+        bench.align()
+    assert bench.align() == {1: ("log-a", 1)}

@@ -402,6 +402,25 @@ def _error(code: int) -> sqlite3.OperationalError:
     return error
 
 
+def test_an_index_that_can_only_be_read_is_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite opens a file for reading when for once it cannot for writing; commits need both."""
+    connect = sqlite3.connect
+
+    def read_only(path: Path, **how: bool) -> sqlite3.Connection:
+        return connect(f"file:{path}?mode=ro", uri=True, **how)  # type: ignore[call-overload,no-any-return]
+
+    again = Index(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", read_only)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            again.open()
+    assert not again.is_open
+    assert again.open() == ENTRIES
+    again.close()
+
+
 def test_what_is_damage() -> None:
     assert not any(map(is_damage, [OSError(28, "full"), ValueError(), _error(sqlite3.SQLITE_FULL)]))
     for code in (

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from hub.event import IdOrder, file_name
 from hub.formats import NDJSON, TSV
@@ -290,6 +291,23 @@ def test_a_block_that_a_power_cut_kept_from_the_disk_is_cut_off(bench: Bench) ->
     path.write_bytes(text + b"2026\tt\tda" + bytes(100) + b"\n2026\tt\tlater\n")
     log, _ = bench.one(entry)
     assert (log.damage, path.read_bytes()) == (None, text)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_block_that_a_power_cut_kept_of_a_log_just_made_is_cut_off(
+    bench: Bench, form: str
+) -> None:
+    """Of the log the index knows the number and nothing else: it is younger than a saving."""
+    path = bench.make(form)
+    entry = structs.replace(bench.entry(path), length=0, version=0, last_id="", modified=0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(512) + whole)
+    log, _ = bench.one(entry)
+    assert (log.damage, path.read_bytes()) == (None, whole)
+    path.write_bytes(whole + bytes(512) + whole)
+    log, _ = bench.one()  # of a log that nobody knows nothing is cut
+    assert log.damage == "line 6: it begins with NULs"
+    assert path.read_bytes() != whole
 
 
 @pytest.mark.parametrize("call", ["open", "fstat", "pread"])

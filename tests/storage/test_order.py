@@ -280,6 +280,34 @@ def test_what_a_damaged_log_hides_is_passed_over(world: World, backwards: bool) 
         documents_at(world.index.db, world.sources, [1, first])
 
 
+@pytest.mark.parametrize("name", ["log-a", "log-b"])
+def test_what_a_power_cut_left_empty_is_no_event(world: World, name: str) -> None:
+    """A line that holds a lost page may have all its columns, and swallow those behind it."""
+    path = world.logs.path(world.by_name[name])
+    text = path.read_bytes()
+    end = text.index(b"\n")
+    path.write_bytes(text[: end - 1] + b"\0\0" + text[end + 1 :])
+    for backwards in (False, True):
+        with pytest.raises(OSError, match=f"{name}.* is damaged between lines 1 and.*NUL"):
+            world.read(Scope(), backwards=backwards)
+
+
+@pytest.mark.parametrize("bad", [b"\n", b"\xff"])
+@pytest.mark.parametrize("name", ["log-a", "log-b"])
+def test_what_is_no_event_any_more_is_named(world: World, name: str, bad: bytes) -> None:
+    """Of bytes that were damaged since the hub has read them."""
+    path = world.logs.path(world.by_name[name])
+    text = path.read_bytes()
+    path.write_bytes(text[:8] + bad + text[8 + len(bad) :])
+    for backwards in (False, True):
+        with pytest.raises(OSError, match=f"{name}.* is damaged between lines 1 and"):
+            world.read(Scope(query_of_types(["A", "B"])), backwards=backwards)
+    position = next(each.position for each in world.events if each.stream == "log-a")
+    if name == "log-a":
+        with pytest.raises(OSError, match="is damaged between lines 1 and"):
+            documents_at(world.index.db, world.sources, [position])
+
+
 def test_where_no_event_is_there_is_no_document(world: World) -> None:
     world.index.forget([world.by_name["log-a"].number])
     for gap in (1, 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from hub.event import id_at, time_of
 from hub.formats import NDJSON, TSV
 from hub.storage import ordering
+from hub.storage.journal import Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
-from hub.storage.ordering import Stretch, Tail, in_time_order
+from hub.storage.ordering import Stretch, Tail, as_told, in_time_order
 from tests import documents
 from tests.storage.logs import BASE, Logs
 
@@ -181,3 +183,75 @@ def test_many_logs_are_not_held_in_memory(tmp_path: Path) -> None:
     tails = [Tail(log, logs.path(log), 1, 0, log.length) for log in made]
     assert sum(each.count for each in in_time_order(disk, tails)) == 6000
     assert disk.most <= ordering.HELD_BYTES // 300
+
+
+# The order that was told
+
+
+def tail_of(logs: Logs, log: Log) -> Tail:
+    return Tail(log, logs.path(log), 1, 0, log.length)
+
+
+def ids_of(logs: Logs, log: Log) -> list[str]:
+    lines = logs.path(log).read_text().split("\n")[:-1]
+    if log.format == TSV:
+        return [line.partition("\t")[0] for line in lines]
+    return [json.loads(line)["metadata"]["id"] for line in lines]
+
+
+def revisions(stretches: list[Stretch]) -> dict[int, tuple[str, int]]:
+    return {
+        each.position + at: (each.log.name, each.revision + at)
+        for each in stretches
+        for at in range(each.count)
+    }
+
+
+@pytest.mark.parametrize("form", [TSV, NDJSON])
+@pytest.mark.parametrize("least", [64, 4096])
+def test_what_was_told_comes_at_its_position_and_the_rest_by_time(
+    tmp_path: Path, form: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "LEAST_BYTES", least)
+    logs = Logs(tmp_path / "events")
+    a, b = logs.make("log-a", form), logs.make("log-b", form)
+    for _ in range(4):
+        logs.grow(a, 3)
+        logs.grow(b, 2)
+    tails = {log.name: tail_of(logs, log) for log in (a, b)}
+    records = [Record(5, 1, 4, "log-b"), Record(9, 1, 7, "log-a"), Record(16, 5, 1, "log-b")]
+    told = list(as_told(Disk(), tails, records))
+    assert revisions(told) == {
+        **{4 + n: ("log-b", n) for n in range(1, 5)},
+        **{8 + n: ("log-a", n) for n in range(1, 8)},
+        16: ("log-b", 5),
+    }
+    rest = list(in_time_order(Disk(), tails.values()))
+    assert [each.position for each in rest] == [0] * len(rest)
+    for log in (a, b):
+        own = [each for each in told + rest if each.log is log]
+        assert b"".join(each.lines for each in own) == logs.path(log).read_bytes()
+        assert [each.start for each in own] == [
+            sum(len(other.lines) for other in own[:at]) for at in range(len(own))
+        ]
+    by_time = [(each.log.name, each.revision + at) for each in rest for at in range(each.count)]
+    at_times = naive([(log, [each]) for log in (a, b) for each in ids_of(logs, log)])
+    assert by_time == [each for each in at_times if each[1] > (7 if each[0] == "log-a" else 5)]
+
+
+def test_what_a_log_lacks_leaves_its_positions_free(tmp_path: Path) -> None:
+    logs = Logs(tmp_path / "events")
+    a, b = logs.make("log-a"), logs.make("log-b")
+    logs.grow(a, 3)
+    logs.grow(b, 3)
+    tails = {log.name: tail_of(logs, log) for log in (a, b)}
+    records = [
+        Record(1, 1, 2, "log-gone"),
+        Record(3, 1, 5, "log-a"),  # two too many
+        Record(8, 2, 1, "log-b"),  # not the one that comes next
+        Record(9, 1, 2, "log-b"),
+    ]
+    assert revisions(list(as_told(Disk(), tails, records))) == {
+        **{2 + n: ("log-a", n) for n in (1, 2, 3)},
+        **{8 + n: ("log-b", n) for n in (1, 2)},
+    }

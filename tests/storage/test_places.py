@@ -56,7 +56,7 @@ def test_blocks_are_whole_lines_and_lose_none(
         first, last = within(starts, data)
         found: list[bytes] = []
         place = starts[first]
-        while piece := places.block(Disk(), path, place, starts[last]):
+        while piece := places.block(Disk(), path, place, starts[last], block):
             assert piece.endswith(b"\n")
             assert len(piece) <= max(block, 2 * len(lines[starts.index(place)]))
             found.append(piece)

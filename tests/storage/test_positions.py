@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,21 @@ from hub.formats import NDJSON, Batch
 from hub.options import Durability
 from hub.selector import Condition, query_of_types
 from hub.storage import index as index_module
-from hub.storage import saving, sequencer
+from hub.storage import journal, saving, sequencer, store
 from hub.storage.index import Additions, Index
+from hub.storage.journal import Journal
 from hub.storage.logfile import Disk
 from hub.storage.plan import Scope
 from tests.parts import missing
 from tests.storage.disks import FAULTS, FaultyDisk
+
+JOURNAL_FAULTS = [
+    ("pwritev", errno.EIO),
+    ("pwritev", errno.ENOSPC),
+    ("pwritev", 0),
+    ("ftruncate", errno.EIO),
+    ("lseek", errno.EIO),
+]
 
 STREAMS = ("orders-1", "orders-2")
 CHANNEL = "a-channel"
@@ -164,11 +173,61 @@ def index_of(directory: Path) -> Path:
 
 
 def drop_index(directory: Path) -> None:
-    for each in index_of(directory).parent.glob("index.sqlite*"):
-        each.unlink()
+    for pattern in ("index.sqlite*", "order-*"):
+        for each in index_of(directory).parent.glob(pattern):
+            each.unlink()
 
 
 # Kills
+
+
+async def test_what_was_told_survives_before_the_index_has_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the times of the events tell of another order. Killed again and again."""
+    monkeypatch.setattr(sequencer, "LAZY_SECONDS", 60)
+    monkeypatch.setattr(journal, "FILE_BYTES", 1000)
+    killed = copies(world, tmp_path)
+    for turn in range(3):
+        async with world.open() as engine:
+            for n in range(10):
+                at = f"2001-01-{30 - 10 * turn - n:02}T00:00:00.000000Z"
+                await engine.append(
+                    "backwards", Batch.of_one(at, "t", b'{"n":"%d.%d"}' % (turn, n))
+                )
+                await fill(world, engine, 1, f"{turn}.{n}.")
+                if n in (0, 5):
+                    await engine.settle()
+            assert engine.head < len(world.told) + len(world.posted)
+            copy = next(killed)
+        world = copy
+        killed = copies(world, tmp_path / f"{turn}")
+    async with world.open() as engine:
+        order = await world.check(engine)
+    async with world.open() as engine:
+        assert await order_of(engine) == order
+
+
+async def test_whatever_call_of_the_journal_fails_what_was_told_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "LAZY_SECONDS", 60)
+    monkeypatch.setattr(journal, "FILE_BYTES", 100)
+    for number, (call, error) in product(range(1, 8), JOURNAL_FAULTS):
+        world = World(tmp_path / f"{number}-{call}-{error}")
+        disk = FaultyDisk(call, number, error)
+        monkeypatch.setattr(
+            store, "Journal", lambda own, _, *, sync, disk=disk: Journal(own, disk, sync=sync)
+        )
+        async with world.open() as engine:
+            await fill(world, engine, 4)
+            await settled(engine)
+            await fill(world, engine, 2, "later.")
+            copy = next(copies(world, tmp_path / f"{number}-{call}-{error}-copies"))
+        monkeypatch.setattr(store, "Journal", Journal)
+        assert len(copy.told) == 42
+        async with copy.open() as engine:
+            await copy.check(engine)
 
 
 async def test_what_was_told_survives_a_kill_at_any_moment(world: World, tmp_path: Path) -> None:
@@ -297,8 +356,9 @@ async def test_when_the_index_fails_commits_are_not_taken_and_posts_are(
         await fill(world, engine, 1)
         with monkeypatch.context() as patch:
             patch.setattr(Index, "add", fail)
+            await world.commit(engine, "orders-1", "stored")  # the journal has its position
             with pytest.raises(IndexFailed, match="events are stored"):
-                await engine.commit("orders-1", draft("stored"))
+                await engine.settle()
             with pytest.raises(IndexFailed, match="nothing of this was stored"):
                 await engine.commit("orders-1", draft("refused"))
             for n in range(10):
@@ -326,8 +386,9 @@ async def test_a_damaged_index_is_given_up_until_the_next_start(
         before = await world.check(engine)
         with monkeypatch.context() as patch:
             patch.setattr(Index, "add", fail)
+            await engine.commit("orders-1", draft("stored"))
             with pytest.raises(IndexFailed):
-                await engine.commit("orders-1", draft("stored"))
+                await engine.settle()
         await asyncio.sleep(0.1)
         with pytest.raises(IndexFailed):
             await engine.commit("orders-1", draft("refused"))
@@ -405,8 +466,9 @@ async def test_an_index_that_was_made_anew_meanwhile_is_the_one_that_is_read(
         before = await world.check(engine)  # the reading threads are connected
         with monkeypatch.context() as patch:
             patch.setattr(Index, "add", fail)
+            await engine.commit("orders-1", draft("stored"))
             with pytest.raises(IndexFailed):
-                await engine.commit("orders-1", draft("stored"))
+                await engine.settle()
             Index(index_of(world.directory)).condemn()
             for n in range(5):
                 await world.post(engine, f"posted meanwhile {n}")

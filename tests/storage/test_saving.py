@@ -15,6 +15,7 @@ from hub.event import IdOrder
 from hub.formats import NDJSON
 from hub.storage import saving
 from hub.storage.index import Entry, Index
+from hub.storage.journal import Journal
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.saving import Saver
@@ -30,7 +31,14 @@ class Bench:
         self.logs = Logs(directory / "events")
         self.index = Index(directory / "index.sqlite")
         self.index.open()
-        self.sequencer = Sequencer(self.index, Disk(), self.logs.path, KEYS, sync=False)
+        self.sequencer = Sequencer(
+            self.index,
+            Journal(directory, Disk(), sync=False),
+            Disk(),
+            self.logs.path,
+            KEYS,
+            sync=False,
+        )
         self.sequencer.load({}, 0)
         self.sequencer.release(absent=False)
         self.saver = Saver(self.index, self.sequencer, self.logs.directory)

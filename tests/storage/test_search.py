@@ -274,6 +274,12 @@ def test_resuming(lines: list[Line], form: str, block: int, identity: str) -> No
     for ordered in {False, model.ordered}:
         with small_blocks(block), stored(model) as path:
             assert search.resume(Disk(), path, model.end, ordered, identity, form) == expected
+            # An id that was seen is in the log, or is not later than its last event.
+            moment, last = time_of(identity), time_of(lines[-1][0]) if lines else -(2**70)
+            later = moment is not None and last is not None and moment > last
+            unknown = later and all(each != identity for each, *_ in lines)
+            found = search.resume(Disk(), path, model.end, ordered, identity, form, seen=True)
+            assert found == (None if unknown else expected)
 
 
 @given(logs, forms, blocks)

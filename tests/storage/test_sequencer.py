@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hub.errors import IndexFailed
 from hub.formats import NDJSON
 from hub.storage import sequencer as module
 from hub.storage.index import Additions, Index
+from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.ordering import Stretch
@@ -57,7 +59,10 @@ class Bench:
         self.logs = Logs(directory / "events")
         self.index = Trying(directory / "index.sqlite")
         self.index.open()
-        self.sequencer = Sequencer(self.index, Disk(), self.logs.path, KEYS, sync=sync)
+        self.journal = Journal(directory, Disk(), sync=sync)
+        self.journal.clear()
+        parts = self.index, self.journal, Disk(), self.logs.path
+        self.sequencer = Sequencer(*parts, KEYS, sync=sync)
         self.sequencer.load({}, 0)
         self.sequencer.release(absent=False)
         self.given: dict[int, tuple[str, int]] = {}
@@ -79,6 +84,7 @@ class Bench:
     async def close(self) -> None:
         await self.sequencer.close()
         self.index.close()
+        self.journal.close()
 
 
 Open = Callable[..., Bench]
@@ -210,6 +216,75 @@ async def test_waiting_can_be_cancelled(bench: Bench) -> None:
     waits[0].cancel()
     waits[2].cancel()
     await waits[1]
+    bench.check()
+
+
+# Positions that are told to who wrote
+
+
+async def test_who_wrote_does_not_wait_for_the_index(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, sync=True)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    gate = bench.index.gate = threading.Event()
+    bench.grow(a, 2)
+    reading = asyncio.ensure_future(bench.sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    bench.grow(b, 3)
+    await bench.sequencer.secure(bench.grow(a))
+    # What is on its way into the index is not there yet.
+    assert bench.journal.read() == [
+        Record(1, 1, 2, "log-a"),
+        Record(3, 1, 3, "log-b"),
+        Record(6, 3, 1, "log-a"),
+    ]
+    assert bench.sequencer.indexed == 0
+    assert not reading.done()
+    gate.set()
+    await reading
+    await bench.sequencer.settle()
+    bench.check()
+    await bench.close()
+
+
+async def test_what_was_secured_comes_into_the_index_a_little_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAZY_SECONDS", 0.05)
+    a = bench.logs.make("log-a")
+    began = time.monotonic()
+    for _ in range(50):
+        await bench.sequencer.secure(bench.grow(a))
+    await eventually(lambda: bench.sequencer.indexed == 50)
+    assert bench.index.adds <= 2 + (time.monotonic() - began) / 0.05
+    bench.check()
+
+
+async def test_what_the_journal_cannot_take_waits_for_the_index(bench: Bench) -> None:
+    a = bench.logs.make("log-a")
+    bench.journal.close()
+    await bench.sequencer.secure(bench.grow(a))
+    assert bench.sequencer.indexed == 1
+    bench.index.error = full()
+    with pytest.raises(IndexFailed, match="events are stored"):
+        await bench.sequencer.secure(bench.grow(a))
+    bench.index.error = None
+    await bench.sequencer.settle()
+    bench.check()
+
+
+async def test_while_the_index_fails_the_journal_keeps_what_was_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    a = bench.logs.make("log-a")
+    bench.index.error = full()
+    bench.grow(a)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    await bench.sequencer.secure(bench.grow(a))
+    assert [each.position for each in bench.journal.read()] == [1, 2]
+    bench.index.error = None
+    await bench.sequencer.settle()
     bench.check()
 
 
@@ -484,6 +559,8 @@ async def test_without_an_index_nothing_has_a_position(tmp_path: Path) -> None:
     with pytest.raises(IndexFailed):
         await bench.sequencer.settle()
     with pytest.raises(IndexFailed):
+        await bench.sequencer.secure(0)
+    with pytest.raises(IndexFailed):
         bench.sequencer.check()
     assert (a.number, bench.sequencer.head) == (0, 0)
     await bench.close()
@@ -496,7 +573,7 @@ async def test_what_comes_while_an_index_is_attached_comes_behind(tmp_path: Path
     bench.sequencer.release(absent=True)
     a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
     bench.sequencer.take(bench.logs.grow(a))
-    bench.sequencer.hold()
+    await bench.sequencer.hold()
     assert bench.sequencer.take(bench.logs.grow(a, 2)) == 0
     assert bench.sequencer.take(bench.logs.grow(b)) == 0
     with pytest.raises(IndexFailed):  # its commit was never told a position
@@ -550,7 +627,9 @@ async def test_a_new_sequencer_goes_on_where_the_last_one_ended(tmp_path: Path) 
     bench.grow(b, 3)
     await bench.close()
     bench.index.open()
-    again = bench.sequencer = Sequencer(bench.index, Disk(), bench.logs.path, KEYS, sync=True)
+    again = bench.sequencer = Sequencer(
+        bench.index, bench.journal, Disk(), bench.logs.path, KEYS, sync=True
+    )
     again.load({1: a, 2: b}, 2)
     again.release(absent=False)
     assert again.head == again.indexed == 6
@@ -620,30 +699,3 @@ async def test_closing_during_a_write_waits_for_it(tmp_path: Path) -> None:
     await waiting
     bench.check()
     bench.index.close()
-
-
-# The write-ahead log
-
-
-async def test_a_long_log_is_checkpointed_in_the_thread(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
-    monkeypatch.setattr(Index, "is_long", lambda self: len(called) < 2)
-    monkeypatch.setattr(
-        Index, "checkpoint", lambda self: called.append(threading.current_thread().name)
-    )
-    a = bench.logs.make("log-a")
-    for _ in range(5):
-        bench.grow(a)
-        await bench.sequencer.settle()
-    await bench.sequencer.in_thread(int)
-    assert called == ["hub-index_0"]  # and not again at once
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
-    bench.sequencer._next_checkpoint = 0
-    for _ in range(3):
-        bench.grow(a)
-        await bench.sequencer.settle()
-        await bench.sequencer.in_thread(int)
-    assert called == ["hub-index_0"] * 2
-    bench.check()

@@ -36,8 +36,7 @@ from hub.event import IdOrder, Limits, id_at
 from hub.formats import Batch
 from hub.matcher import compile_matcher
 from hub.options import Durability
-from hub.storage import derived, saving
-from hub.storage import store as store_module
+from hub.storage import derived, saving, syncing
 from hub.storage.log import Committed
 from hub.storage.logfile import Disk
 from hub.storage.store import Store
@@ -155,7 +154,7 @@ async def test_a_directory_is_made_and_its_entry_is_on_disk(
     store = Store(deep, disk=Watching())
     await store.open()
     await store.close()
-    assert set(synced) == {str(each) for each in (tmp_path, directory, deep)}
+    assert set(synced) == {str(each) for each in (tmp_path, directory, deep, deep / ".hub")}
 
 
 async def test_only_what_is_new_is_read(path: Path, open_store: OpenStore) -> None:
@@ -352,6 +351,19 @@ async def test_a_block_that_was_lost_in_the_middle_refuses_writes(
             await store.close()
 
 
+async def test_damage_that_was_there_before_the_index_is_not_cut_off_later(
+    open_store: OpenStore, path: Path
+) -> None:
+    path.parent.mkdir()
+    text = b"1\ta\tx\n" + bytes(512) + b"\n" + b"2\ta\tx\n"
+    path.write_bytes(text)
+    for _ in range(2):
+        store = await open_store()
+        assert (store.logs[NAME].damage or "").startswith("line 2: ")
+        await store.close()
+        assert path.read_bytes() == text
+
+
 async def test_damage_stays_until_the_file_is_mended(
     directory: Path, path: Path, open_store: OpenStore
 ) -> None:
@@ -395,6 +407,7 @@ async def test_one_file_that_cannot_be_read_stops_nobody_else(
     assert damaged[0].damage == "its file cannot be read or mended: Input/output error"
     assert sound[0].version == 5
     await store.append(sound[0].name, one("more"))
+    assert (damaged[0].unread, sound[0].unread) == (True, False)
 
 
 async def test_a_torn_tail_that_cannot_be_cut_refuses_writes(
@@ -442,7 +455,7 @@ async def test_very_many_logs_are_synced_at_once(
     for number in range(5):
         (directory / f"log-{number}.tsv").write_text("x\tt\tdata\n")
     called = []
-    monkeypatch.setattr(store_module, "SYNCED_ONE_BY_ONE", 4)
+    monkeypatch.setattr(syncing, "SYNCED_ONE_BY_ONE", 4)
     monkeypatch.setattr(os, "sync", lambda: called.append(1))
     store = await open_store(disk=FaultyDisk("fdatasync", 1, errno.EIO, lasting=True))
     assert called == [1]

@@ -14,7 +14,7 @@ import pytest
 
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
-from hub.storage.syncing import RegularSync
+from hub.storage.syncing import RegularSync, sync_found
 from tests.storage.logs import Logs
 from tests.web.wire import eventually
 
@@ -137,3 +137,11 @@ async def test_closing_tells_what_could_not_be_synced(
     bench.grow(bench.logs.make("log-a"))
     await asyncio.wait_for(bench.sync.close(), 5)
     assert "log log-a: what was written last may not be on disk" in caplog.text
+
+
+async def test_what_was_found_is_synced_with_the_names_of_the_files(bench: Bench) -> None:
+    """The hub before may have been killed before it came to that."""
+    logs = [bench.logs.make("log-a"), bench.logs.make("log-b")]
+    sync_found(bench.disk, bench.logs.path, logs)
+    assert sorted(bench.disk.synced) == ["events", "log-a.tsv", "log-b.tsv"]
+    assert bench.is_synced()

@@ -173,6 +173,33 @@ async def test_what_arrives_during_a_write_goes_out_in_one(open_bench: Open) -> 
     assert bench.data() == ["first", *map(str, range(100))]
 
 
+async def test_what_needs_no_thread_needs_no_task(open_bench: Open) -> None:
+    bench = open_bench(durability=Durability.OS)
+    await bench.submit(one("makes the file"))
+    mine = asyncio.current_task()
+    waiting = [bench.submit(one(f"{n}")) for n in range(10)]
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {mine}
+    assert all(each.done() for each in waiting)  # in one turn of the loop, and one write
+    assert len(bench.told) == 2
+    assert bench.log.pending is None
+
+
+@pytest.mark.parametrize("durability", Durability)
+async def test_what_was_just_submitted_is_settled_and_closed(
+    open_bench: Open, durability: Durability
+) -> None:
+    """In the moment between a batch and the turn of the loop in which its write begins."""
+    bench = open_bench(durability=durability)
+    done = bench.submit(one("1"))
+    await bench.writer.settle(bench.log)
+    assert done.done()
+    done = bench.submit(one("2"))
+    await bench.writer.close()
+    assert done.done()
+    assert bench.log.version == 2
+
+
 async def test_readers_see_nothing_before_it_is_durable(open_bench: Open) -> None:
     bench = open_bench(SlowDisk())
     async with held(bench, one("first")) as first:

@@ -16,8 +16,10 @@ from hub.errors import (
     UnknownStream,
     VersionConflict,
 )
+from hub.formats import Batch
 from hub.matcher import compile_matcher
 from hub.streams import StreamInfo, Streams
+from hub.streams.service import LISTED_AT_ONCE
 from tests.storage.disks import FaultyDisk
 from tests.streams.writing import Writing
 
@@ -137,10 +139,12 @@ async def test_listing(streams: Streams, writing: Writing) -> None:
     await streams.put("a", A)
     await streams.seal("b")
     listed = await streams.list("", "", 10)
+    told = [each.metadata for each in listed]
+    assert [list(each) for each in told] == [[], *[["bytes", "lastId", "lastTime"]] * 2]
     assert listed == [
         StreamInfo("a", 2, False, "ndjson", True, {}),
-        StreamInfo("b", 2, True, "ndjson", False, {}),
-        StreamInfo("channel", 1, False, "tsv", False, {}),
+        StreamInfo("b", 2, True, "ndjson", False, told[1]),
+        StreamInfo("channel", 1, False, "tsv", False, told[2]),
     ]
     assert [each.stream for each in await streams.list("", "a", 1)] == ["b"]
     assert [each.stream for each in await streams.list("c", "", 10)] == ["channel"]
@@ -156,6 +160,28 @@ async def test_a_stream_that_goes_while_it_is_listed(streams: Streams) -> None:
     listed = await listing
     assert {each.stream for each in listed} <= set(names)
     assert await streams.list("", "", 100) == []
+
+
+async def test_a_page_is_full_though_a_log_is_not_there_yet(
+    streams: Streams, engine: FilesEngine, writing: Writing
+) -> None:
+    """A page that is not full is the last one, to who reads page by page."""
+    for name in ("a", "c", "d"):
+        await writing.commit(name, "A")
+    made = engine.append("bbbb", Batch.of_one("1", "A", b"one"))
+    assert [each.stream for each in await streams.list("", "", 2)] == ["a", "c"]
+    await made
+    assert [each.stream for each in await streams.list("", "", 2)] == ["a", "bbbb"]
+
+
+async def test_a_list_longer_than_what_is_looked_at_at_once(
+    streams: Streams, engine: FilesEngine
+) -> None:
+    names = [f"log-{number:03}" for number in range(2 * LISTED_AT_ONCE + 1)]
+    for name in names:
+        await engine.make(name, "ndjson")
+    for limit in (LISTED_AT_ONCE - 1, LISTED_AT_ONCE, LISTED_AT_ONCE + 1, 1000):
+        assert [each.stream for each in await streams.list("", "", limit)] == names[:limit]
 
 
 async def test_categories_have_names_that_streams_can_have(streams: Streams) -> None:
