@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
+from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
@@ -16,12 +18,16 @@ from hub.errors import StartupError
 from hub.options import Options
 from hub.web.app import make_app
 from hub.web.runner import Runner
+from hub.web.vanished import abort_vanished
 
 SHUTDOWN_SECONDS = 1.0
 """What requests under way get to finish after SIGTERM."""
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
+
+FILES_KEPT = 256
+"""Of the files that may be open, those that connections leave to logs and the index."""
 
 COLLECT_AFTER = 20_000
 """Objects made before the garbage collector looks: a request makes about a hundred, hardly a
@@ -30,13 +36,13 @@ cycle among them."""
 logger = logging.getLogger(__name__)
 
 
-def run(options: Options) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `StartupError`."""
+def run(options: Options, announce: Callable[[str], object] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the URL. Raises `StartupError`."""
     _raise_open_files()
-    uvloop.run(_serve(options))
+    uvloop.run(_serve(options, announce))
 
 
-async def _serve(options: Options) -> None:
+async def _serve(options: Options, announce: Callable[[str], object] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -47,22 +53,48 @@ async def _serve(options: Options) -> None:
     app = make_app(options, engine)
     runner = Runner(
         app,
+        max_connections=min(options.max_connections, _open_files() - FILES_KEPT),
+        idle_timeout=options.idle_timeout,
+        body_timeout=options.body_timeout,
         access_log=logging.getLogger("hub.access") if options.access_log else None,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
-    await runner.setup()
+    await _set_up(runner, stop)
     gc.freeze()  # what is there now stays: the collector need not go through every log
     gc.set_threshold(COLLECT_AFTER, 20, 20)
+    server = runner.server
+    assert server is not None  # noqa: S101 - it is set up
+    watch = loop.create_task(abort_vanished(lambda: server.connections))
     try:
-        await _listen(runner, options)
+        url = await _listen(runner, options)
+        if announce is not None:
+            announce(url)
         await stop.wait()
         logger.info("shutting down")
     finally:
+        watch.cancel()
         await runner.cleanup()
     logger.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, options: Options) -> None:
+async def _set_up(runner: web.AppRunner, stop: asyncio.Event) -> None:
+    """Open the logs. A signal meanwhile ends the process at once, as a kill would.
+
+    Reading many logs anew takes long, and no thread can be told to leave off.
+    """
+    opening = asyncio.ensure_future(runner.setup())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        logger.info("stopped while the logs were being read: the next start reads them again")
+        logging.shutdown()
+        os._exit(0)
+    stopping.cancel()
+    opening.result()
+
+
+async def _listen(runner: web.AppRunner, options: Options) -> str:
+    """Begin to listen; return the URL."""
     site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
     try:
         await site.start()
@@ -72,10 +104,17 @@ async def _listen(runner: web.AppRunner, options: Options) -> None:
             "choose another with --host and --port"
         ) from error
     host, port = runner.addresses[0][:2]
-    logger.info("listening on http://%s:%s, events in %s", host, port, options.events.resolve())
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    logger.info("listening on %s, events in %s", url, options.events.resolve())
+    return url
 
 
 def _raise_open_files() -> None:
     """Every subscriber is an open file: take as many as the system lets us have."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _open_files() -> int:
+    """How many files may be open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

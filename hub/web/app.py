@@ -18,24 +18,35 @@ from hub.errors import HubError
 from hub.options import Options
 from hub.streams import Streams
 from hub.subscription import Subscriptions
-from hub.web import channels, consumers, operations, streams
+from hub.web import channels, consumers, operations, pages, streams
 from hub.web.bodies import Bodies
 from hub.web.context import HUB, Context
-from hub.web.errors import answer, answer_to
+from hub.web.errors import answer, failed
+from hub.web.express import EXPRESS, Door, Express, Ways
 from hub.web.metrics import Metrics
 from hub.web.origins import Origins
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_CHANNEL = "a channel is /{name}, its name 4 to 64 letters, digits, '_' or '-'"
+_CHANNEL = (
+    "a channel is read by GET and written by POST at /{name}, "
+    "its name 4 to 64 letters, digits, '_' or '-'"
+)
 _PATHS = {
     "streams": (
         "a stream is read and defined at /streams/{stream}, "
-        "and written by POST to /streams/{stream}/commit"
+        "and written by POST to /streams/{stream}/commit; "
+        "where its name looks like another of these URLs, write its slashes as %2F"
     ),
     "query": "a query is /query?types=A,B or /query/from/{position}?types=A,B",
+    "ui": "the web page is /, and the files that it needs are below /ui/",
     "consumers": "a consumer is put to /consumers/{identifier}/stream/{stream}",
+    "health": "how the hub is can only be read",
+    "metrics": "what the hub has counted can only be read",
 }
+
+_A_CHANNEL = "/{channel}"
+_A_STREAM = "/streams/{path:.+}"
 
 logger = logging.getLogger(__name__)
 
@@ -56,26 +67,33 @@ def make_app(options: Options, engine: Engine) -> web.Application:
         Bodies(options.max_held_bytes),
     )
     origins = Origins(options.cors, options.host)
+    pages.assets()  # read now: no request waits for a disk, or finds that one is missing
     app = web.Application(
         client_max_size=options.max_request_bytes,
         handler_args={"auto_decompress": False},  # `bodies` notices when one breaks off
     )
     app[HUB] = hub
     bounded = _boundary(hub, origins)
+    at_once = {channels.post: channels.post_at_once, streams.post: streams.commit_at_once}
+    doors: dict[Handler, Door] = {}
     for method, path, door in (
-        ("GET", "/{channel}", channels.get),  # first: aiohttp tries them in this order
-        ("POST", "/{channel}", channels.post),
-        ("PUT", "/{channel}", channels.put),
+        ("GET", _A_CHANNEL, channels.get),  # first: aiohttp tries them in this order
+        ("POST", _A_CHANNEL, channels.post),
+        ("PUT", _A_CHANNEL, channels.put),
         ("GET", "/", operations.welcome),
+        ("GET", "/favicon.ico", pages.icon),
+        ("GET", "/ui", pages.home),
+        ("GET", "/ui/", pages.home),
+        ("GET", "/ui/{path:.+}", pages.get),
         ("GET", "/health", operations.health),
         ("GET", "/metrics", operations.metrics),
         ("GET", "/streams", streams.listing),
-        ("GET", "/streams/{path:.+}", streams.get),
-        ("POST", "/streams/{path:.+}", streams.post),
-        ("PUT", "/streams/{path:.+}", streams.put),
-        ("DELETE", "/streams/{path:.+}", streams.delete),
+        ("GET", _A_STREAM, streams.get),
+        ("POST", _A_STREAM, streams.post),
+        ("PUT", _A_STREAM, streams.put),
+        ("DELETE", _A_STREAM, streams.delete),
         ("GET", "/query", streams.query),
-        ("GET", "/query/{path:.+}", streams.query),
+        ("GET", "/query/from/{position}", streams.query),
         ("GET", "/consumers", consumers.listing),
         ("GET", "/consumers/{identifier}", consumers.get),
         ("DELETE", "/consumers/{identifier}", consumers.delete),
@@ -83,11 +101,15 @@ def make_app(options: Options, engine: Engine) -> web.Application:
         ("GET", "/consumers/{identifier}/until/{number}", consumers.until),
         ("GET", "/consumers/{identifier}/after/{number}", consumers.after),
         ("POST", "/consumers/{identifier}/reset", consumers.reset),
-        ("*", "/{path:.*}", _elsewhere),
+        ("*", "/{path:(?s:.*)}", _elsewhere),  # also with an encoded LF
     ):
-        app.router.add_route(method, path, bounded(door), expect_handler=_go_on)
+        handler = bounded(door)
+        if door in at_once:
+            doors[handler] = at_once[door]
+        app.router.add_route(method, path, handler, expect_handler=_go_on)
         if method == "GET":
             app.router.add_route("HEAD", path, bounded(door), expect_handler=_go_on)
+    app[EXPRESS] = Express(hub, Ways(), doors)
     if options.cors:
 
         async def mark(request: web.Request, response: web.StreamResponse) -> None:
@@ -130,13 +152,24 @@ async def _go_on(request: web.Request) -> web.StreamResponse | None:
 
 async def _elsewhere(request: web.Request) -> web.StreamResponse:
     """What no other route takes: there is no such path, or not with this method."""
-    here = request.match_info.route.resource
+    methods = await _methods_at(request)
+    if methods == {"OPTIONS"}:
+        raise web.HTTPNotFound
+    raise web.HTTPMethodNotAllowed(request.method, methods)
+
+
+async def _methods_at(request: web.Request) -> set[str]:
+    """The methods that the path has; `OPTIONS` is answered everywhere."""
+    found = {"OPTIONS"}
     for resource in request.app.router.resources():
-        if resource is not here:
-            _, methods = await resource.resolve(request)
-            if methods:
-                raise web.HTTPMethodNotAllowed(request.method, {*methods, "OPTIONS"})
-    raise web.HTTPNotFound
+        _, methods = await resource.resolve(request)
+        if resource.canonical == request.path:  # not a channel: its name is reserved
+            return {*methods, "OPTIONS"}
+        if methods and resource.canonical == "/streams/{path}":
+            found |= streams.methods_at(request)
+        else:
+            found |= methods - {"*"}
+    return found
 
 
 def _boundary(hub: Context, origins: Origins) -> Callable[[Handler], Handler]:
@@ -159,13 +192,15 @@ async def _answer(
         if origin is not None:
             origins.check_write(request, origin)
         if request.method == "OPTIONS":
-            return origins.preflight(request)
+            return origins.preflight(request, await _methods_at(request))
         return await handler(request)
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client has gone
     except Exception as error:
         if request.writer.output_size:
-            logger.error("%s %s broke off: %r", request.method, request.rel_url.raw_path, error)
+            level = logging.WARNING if isinstance(error, HubError) else logging.ERROR
+            path = request.rel_url.raw_path
+            logger.log(level, "%s %s broke off: %r", request.method, path, error)
             raise ConnectionResetError(
                 "the answer has begun: there is no room for another"
             ) from error
@@ -176,22 +211,20 @@ async def _answer(
 
 def _answer_to(request: web.Request, error: Exception) -> tuple[web.Response, str]:
     """An error as an answer, and its code."""
-    if isinstance(error, HubError):
-        return answer_to(error), error.code
     if isinstance(error, web.HTTPException):
         code = (error.reason or "error").lower().replace(" ", "_")
         response = answer(error.status, _explain(request, error), code)
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = error.headers["Allow"]
         return response, code
-    logger.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=error)
-    return answer(500, "the hub made a mistake; its log says more", "internal"), "internal"
+    return failed(request.method, request.rel_url.raw_path, error)
 
 
 def _explain(request: web.Request, error: web.HTTPException) -> str:
+    right = _PATHS.get(request.path.split("/", 2)[1], _CHANNEL)
     if isinstance(error, web.HTTPNotFound):
-        door = request.path.split("/", 2)[1]
-        return f"there is nothing at {request.path}: {_PATHS.get(door, _CHANNEL)}"
+        return f"there is nothing at {request.path}: {right}"
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return f"{error.method} is not allowed here; allowed: {error.headers['Allow']}"
+        allowed = error.headers["Allow"].replace(",", ", ")
+        return f"{error.method} is not allowed here; allowed: {allowed}; {right}"
     return error.text or error.reason

@@ -75,7 +75,10 @@ def is_small(request: web.Request, most: int) -> bool:
 
 async def read_small(request: web.Request) -> bytes:
     """A small body; raises `InvalidRequest` if it breaks off."""
+    content = request.content
     try:
+        if content.is_eof():  # it came together with its head, as small ones do
+            return content.read_nowait(-1)
         return await request.read()
     except web.RequestPayloadError:
         raise InvalidRequest(_UNREADABLE) from None

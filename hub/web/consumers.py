@@ -16,13 +16,15 @@ from hub import sse
 from hub.consumers.consumer import Consumer
 from hub.consumers.registry import EMPTY, END
 from hub.consumers.source import OpenSource, Source
-from hub.errors import Busy, InvalidName, InvalidRequest
+from hub.errors import InvalidName, InvalidRequest
 from hub.options import Options
 from hub.streams import Streams
-from hub.web import bodies
+from hub.web import bodies, pages
 from hub.web.addressing import view_of
+from hub.web.answers import as_json, as_known_json
 from hub.web.context import HUB, Context
 from hub.web.events import HEADERS, EventStream, turn_away
+from hub.web.negotiation import prefers_page
 
 NUMBER_DIGITS = 15
 """Digits of a revision or position: JavaScript, and thus every client, can hold it."""
@@ -70,16 +72,23 @@ async def put(request: web.Request) -> web.Response:
 
 
 async def listing(request: web.Request) -> web.Response:
-    """Every consumer: `GET /consumers`."""
+    """Every consumer: `GET /consumers`; to a browser, the page."""
+    if prefers_page(request):
+        return await pages.page(request)
     found = [
-        {"identifier": each.definition.identifier, "stream": each.definition.stream}
+        _told(each, seen=each.progress.seen, version=each.head)
         for each in request.app[HUB].consumers
     ]
-    return _json({"consumers": found})
+    return as_known_json(request, {"consumers": found})
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """Position and state, or with `Accept: text/event-stream` each state that comes."""
+    """Position and state, or with `Accept: text/event-stream` each state that comes.
+
+    To a browser, the page.
+    """
+    if prefers_page(request):
+        return await pages.page(request)
     consumer = request.app[HUB].consumers.find(_identifier(request))
     if request.method == "GET" and sse.CONTENT_TYPE in request.headers.get("Accept", ""):
         return await _follow(request, consumer)
@@ -116,10 +125,7 @@ async def _wait(request: web.Request, number: int) -> web.Response:
     hub = request.app[HUB]
     consumer = hub.consumers.find(_identifier(request))
     if consumer.progress.position < number:
-        count = len(hub.subscriptions)
-        if count >= hub.options.max_subscriptions:
-            raise Busy(f"{count} requests wait or follow something; that is the limit: try again")
-        with hub.subscriptions.counted():
+        with hub.subscriptions.waiting(hub.options.max_subscriptions):
             await hub.consumers.reach(consumer.definition.identifier, number)
     return _answer(consumer)
 
@@ -215,21 +221,21 @@ def _object(state: Raw) -> Raw | None:
 
 
 def _answer(consumer: Consumer, status: int = 200) -> web.Response:
+    response = as_json(_told(consumer, state=consumer.progress.state), status)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Vary"] = "Accept"  # a browser gets the page
+    return response
+
+
+def _told(consumer: Consumer, **more: object) -> dict[str, object]:
+    """What every answer tells of a consumer, and more."""
     definition, progress = consumer.definition, consumer.progress
-    body: dict[str, object] = {
+    told: dict[str, object] = {
         "identifier": definition.identifier,
         "stream": definition.stream,
         "position": progress.position,
-        "state": progress.state,
+        **more,
     }
     if progress.error is not None:
-        body |= {"status": "stopped", "error": progress.error}
-    return _json(body, status)
-
-
-def _json(body: object, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(body) + b"\n",
-        content_type="application/json",
-    )
+        told |= {"status": "stopped", "error": progress.error}
+    return told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 
 from hub import errors
+
+logger = logging.getLogger(__name__)
 
 _STATUS: dict[type[errors.HubError], int] = {
     errors.InvalidRequest: 400,
@@ -42,8 +45,18 @@ def answer(
     **details: object,
 ) -> web.Response:
     """The hub's one form of an error: `{"error": …, "code": …}`, perhaps with details."""
+    # Of a header that is not UTF-8 there are half surrogate pairs in it, which JSON cannot hold.
+    message = message.encode(errors="backslashreplace").decode()
     body = msgspec.json.encode({"error": message, "code": code, **details}) + b"\n"
     return web.Response(status=status, body=body, headers=headers, content_type="application/json")
+
+
+def failed(method: str, path: str, error: Exception) -> tuple[web.Response, str]:
+    """The answer to any error, and its code; what was not on purpose is logged."""
+    if isinstance(error, errors.HubError):
+        return answer_to(error), error.code
+    logger.error("%s %s failed", method, path, exc_info=error)
+    return answer(500, "the hub made a mistake; its log says more", "internal"), "internal"
 
 
 def answer_to(error: errors.HubError) -> web.Response:

@@ -8,6 +8,7 @@ from hub import sse
 from hub.engines.base import Selection
 from hub.errors import InvalidRequest
 from hub.event import START, fits_header, time_of
+from hub.subscription import SLOW_BLOCK
 from hub.web.context import HUB, Context
 from hub.web.selection import cursor_of, number_of
 
@@ -18,6 +19,7 @@ HEADERS = {
     "Content-Type": sse.CONTENT_TYPE,
     # no-transform: a proxy that compresses would hold events back.
     "Cache-Control": "no-cache, no-transform",
+    "Vary": "Accept",
     "X-Accel-Buffering": "no",  # nginx
 }
 """Those of every answer that is a subscription."""
@@ -53,6 +55,7 @@ async def subscribe(request: web.Request, name: str) -> web.StreamResponse:
     response.headers.clear()  # sent: not to be held for as long as the subscription lasts
     transport = request.transport
     if writer is not None and transport is not None:
+        transport.set_write_buffer_limits(SLOW_BLOCK)
         subscription = hub.subscriptions.add(
             name, request.query.get("event"), place, transport, writer.drain
         )
@@ -64,22 +67,25 @@ async def _begin(request: web.Request, hub: Context, name: str) -> tuple[int, st
     """The place to begin at and the id before it; that is empty if the cursor is unknown."""
     await hub.engine.look(name)
     log = hub.engine.find(name)
-    cursor = cursor_of(request)
+    cursor, seen = cursor_of(request)
     tail = number_of(request, "tail")
     if log is None:
         if cursor is None or cursor in START:
             return 0, None
-        return 0, "" if time_of(cursor) is None else cursor
-    end = log.length
+        return 0, "" if seen or time_of(cursor) is None else cursor
+    end, last_id = log.length, log.last_id
     if cursor in START or (cursor is None and tail is not None):
         if tail is None:
             return 0, None
         wanted = Selection(tail=tail, event=request.query.get("event"))
         return (await hub.engine.window(name, wanted, end)).start, None
     if cursor is None:
-        return end, log.last_id or None  # an empty log has none
-    place = await hub.engine.resume(name, cursor, end)
-    return (0, "") if place is None else (place, cursor)
+        return end, last_id or None  # an empty log has none
+    place = await hub.engine.resume(name, cursor, end, seen=seen)
+    if place is None:
+        return 0, ""
+    # A time to come is no event's id: who comes back with it would seem to know another log.
+    return place, last_id if place == end and last_id else cursor
 
 
 async def turn_away(request: web.Request, hub: Context) -> web.StreamResponse:

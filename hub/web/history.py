@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import AsyncIterator
 
-from aiohttp import ETag, web
+from aiohttp import web
 from aiohttp.web_response import ContentCoding
 
 from hub.document import documents
@@ -20,15 +20,12 @@ from hub.event import START, fits_header, time_of
 from hub.formats import CONTENT_TYPES, NDJSON, TSV
 from hub.lines import lines_of_format
 from hub.web.context import HUB, Context
-from hub.web.selection import selection_of
+from hub.web.negotiation import COMPRESS_FROM, has_already, takes_gzip
+from hub.web.selection import format_of, selection_of
 from hub.web.sendfile import send_file
-
-COMPRESS_FROM = 1024
-"""Bytes below which compression is not worth it."""
 
 _BEGINNING = min(START, key=len)  # "start": a cursor for a body that holds no event
 
-_ZERO = re.compile(r"q=0(\.0*)?")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
@@ -36,11 +33,10 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
     """Answer `GET` and `HEAD` of a log's history."""
     hub = request.app[HUB]
     wanted = selection_of(request)
-    form = (
-        NDJSON
-        if CONTENT_TYPES[NDJSON].partition(";")[0] in request.headers.get("Accept", "")
-        else TSV
-    )
+    form = format_of(request)
+    if form is None:
+        taken = request.headers.get("Accept", "")
+        form = NDJSON if CONTENT_TYPES[NDJSON].partition(";")[0] in taken else TSV
     await hub.engine.look(name)
     log = hub.engine.find(name)
     if log is None:
@@ -72,10 +68,10 @@ async def read(request: web.Request, name: str) -> web.StreamResponse:
             "ETag": tag,
         }
     )
-    cursor = await _cursor(hub, name, window, wanted)
+    cursor = await _cursor(hub, name, window)
     if fits_header(cursor):  # not so, at most, in a line that was appended by hand
         response.headers["Last-Event-ID"] = cursor
-    if _is_known(request, tag):
+    if has_already(request, tag):
         response.set_status(304)
         await response.prepare(request)
         return response
@@ -92,16 +88,11 @@ def _check_cursors(wanted: Selection) -> None:
             raise UnknownId(f"no event has the id {cursor!r}, and it does not read as an ISO time")
 
 
-async def _cursor(hub: Context, name: str, window: Window, wanted: Selection) -> str:
+async def _cursor(hub: Context, name: str, window: Window) -> str:
     """What a subscription has to be given so that it goes on where the body ends."""
     if window.last_id is None and window.end:  # an empty body: it ends behind this event
         window = await hub.engine.window(name, Selection(), window.end)
-    return window.last_id or wanted.since or _BEGINNING
-
-
-def _is_known(request: web.Request, tag: str) -> bool:
-    known = request.if_none_match or ()
-    return any(each.value in ("*", tag.strip('"')) for each in known if isinstance(each, ETag))
+    return window.last_id or _BEGINNING
 
 
 async def _send_bytes(
@@ -151,15 +142,6 @@ def _range_of(request: web.Request, tag: str, size: int) -> range | None:
     if last and int(last) < int(first):
         return None
     return range(int(first), min(int(last) + 1, size) if last else size)
-
-
-def takes_gzip(request: web.Request) -> bool:
-    """Whether the client takes an answer in gzip (RFC 9110, 12.5.3)."""
-    for each in request.headers.get("Accept-Encoding", "").lower().split(","):
-        coding, *parameters = each.replace(" ", "").split(";")
-        if coding == "gzip":
-            return not any(_ZERO.fullmatch(parameter) for parameter in parameters)
-    return False
 
 
 async def send_pieces(

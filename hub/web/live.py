@@ -14,6 +14,7 @@ from hub import sse
 from hub.errors import InvalidRequest
 from hub.event import START
 from hub.streams import View
+from hub.subscription import SLOW_BLOCK
 from hub.web.context import HUB
 from hub.web.events import HEADERS, EventStream, turn_away
 from hub.web.selection import cursor_of
@@ -37,7 +38,7 @@ async def subscribe(
             "'until', 'forwards' and 'backwards' do not go with a subscription: it has no end"
         )
     head = await view.settle()
-    cursor = cursor_of(request)
+    cursor, _ = cursor_of(request)
     place, resumed_from = _begin(window, head, cursor)
     # Only now: while the head was looked for, others may have come.
     full = len(hub.subscriptions) >= hub.options.max_subscriptions
@@ -61,6 +62,7 @@ async def subscribe(
         response.headers.clear()  # sent: not to be held for as long as the subscription lasts
         transport = request.transport
         if writer is not None and transport is not None:
+            transport.set_write_buffer_limits(SLOW_BLOCK)
             await hub.streams.feed.add(view, place, transport, writer.drain).run()
     return response
 

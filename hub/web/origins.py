@@ -17,6 +17,12 @@ from hub.errors import Forbidden
 
 ANY = "*"
 
+OPAQUE = "null"
+"""The origin that browsers tell for a page that has none: opened as a file, or sandboxed.
+
+Whose page that is nobody can say, so it is allowed with every other, or not at all.
+"""
+
 PREFLIGHT_SECONDS = 600
 """How long a browser may remember the answer to a preflight."""
 
@@ -52,6 +58,11 @@ class Origins:
             return
         if self._is_own(origin, request.headers.get("Host", "")):
             return
+        if origin == OPAQUE:
+            raise Forbidden(
+                "a page without an origin, as one that was opened as a file, may not write here: "
+                "serve it over HTTP, or allow every page with --cors '*'"
+            )
         raise Forbidden(
             f"pages of {origin} may not write here: allow it with --cors {origin}, "
             "or in the environment as HUB_CORS"
@@ -73,10 +84,11 @@ class Origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
 
-    def preflight(self, request: web.BaseRequest) -> web.Response:
-        """The answer to `OPTIONS`."""
+    def preflight(self, request: web.BaseRequest, methods: Iterable[str]) -> web.Response:
+        """The answer to `OPTIONS`, of a path that has these methods."""
+        allow = ", ".join(sorted(methods))
         headers = {
-            "Allow": _METHODS,
+            "Allow": allow,
             "Access-Control-Allow-Methods": _METHODS,
             "Access-Control-Allow-Headers": _HEADERS,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
@@ -84,7 +96,7 @@ class Origins:
         if request.headers.get("Access-Control-Request-Private-Network") == "true":
             headers["Access-Control-Allow-Private-Network"] = "true"
         if not self.allows(request.headers.get("Origin", "")):
-            headers = {"Allow": _METHODS}
+            headers = {"Allow": allow}
         return web.Response(status=204, headers=headers)
 
 

@@ -16,7 +16,8 @@ from hub.formats import CONTENT_TYPES, NDJSON
 from hub.streams import View
 from hub.streams.views import LogView
 from hub.web.context import HUB, Context
-from hub.web.history import COMPRESS_FROM, send_pieces, takes_gzip
+from hub.web.history import send_pieces
+from hub.web.negotiation import COMPRESS_FROM, takes_gzip
 from hub.web.sendfile import send_file
 from hub.window import Bounds, Window
 
@@ -60,9 +61,12 @@ async def read(
                 await send_file(request, response, file, start, end)
             return response
     pieces = _pieces(view, there)
-    if waits:
-        pieces = _with_more(request.app[HUB], view, pieces, version, bounds)
-    return await send_pieces(request, response, pieces, packed=packed)
+    if not waits:
+        return await send_pieces(request, response, pieces, packed=packed)
+    hub = request.app[HUB]
+    with hub.subscriptions.waiting(hub.options.max_subscriptions):
+        pieces = _with_more(hub, view, pieces, version, bounds)
+        return await send_pieces(request, response, pieces, packed=packed)
 
 
 async def _pieces(view: View, bounds: Bounds) -> AsyncIterator[bytes]:

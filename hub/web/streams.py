@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import quote, unquote
+from functools import lru_cache, partial
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -19,6 +19,7 @@ from hub.commit import members_of, parse_commit
 from hub.document import Draft
 from hub.engines.base import Receipt, Scope
 from hub.errors import InvalidName, InvalidRequest
+from hub.formats import TSV
 from hub.matcher import Matcher, compile_matcher
 from hub.selector import (
     Condition,
@@ -27,56 +28,77 @@ from hub.selector import (
     query_of_items,
     query_of_types,
 )
-from hub.web import bodies, live, reading
+from hub.streams import ALL
+from hub.web import bodies, live, pages, reading
 from hub.web.addressing import check_one_of, filter_of, names_in, view_of
+from hub.web.answers import as_json, as_known_json
 from hub.web.context import HUB, Context
-from hub.web.created import JSON, created
-from hub.web.selection import number_of
-from hub.window import Window, split_window
+from hub.web.created import JSON
+from hub.web.express import Sent, Stored
+from hub.web.negotiation import prefers_page
+from hub.web.selection import format_of, number_of
+from hub.window import WORDS, Window, split_window
 
 CONDITION = "x-event-store-query-condition"
 """Header of a query's answer: what a commit has to give back as its condition."""
 
 _TOLD = frozenset({"streamName", "version", "position", "events"})
 
-_ACTIONS = frozenset({"commit", "close", "version"})
+_READ = frozenset({"GET", "HEAD"})
+_DEFINED = _READ | {"PUT", "DELETE"}
+_ACTIONS = {"commit": frozenset({"POST"}), "close": frozenset({"POST"}), "version": _READ}
 
 LISTED = 1000
 """Streams that a list has, unless a `limit` says less."""
 
 
+def methods_at(request: web.Request) -> frozenset[str]:
+    """The methods of a URL below `/streams/`, beside `OPTIONS`; none if no stream can be there."""
+    try:
+        return _methods(_decoded(request.rel_url.raw_path))
+    except InvalidName:
+        return frozenset()
+
+
+def _methods(segments: Sequence[str]) -> frozenset[str]:
+    *before, last = segments
+    if before and last in _ACTIONS:
+        return _ACTIONS[last]
+    is_part = bool(before) and (before[-1] in WORDS or before[0] == "category")
+    return _READ if is_part or (last == ALL and not before) else _DEFINED
+
+
 def _segments(request: web.Request) -> list[str]:
-    """What follows `/streams/`, each segment decoded: an encoded slash is part of a name."""
-    raw = request.rel_url.raw_path.split("/")[2:]
+    """What follows `/streams/`, each segment decoded: an encoded slash is part of a name.
+
+    Raises `HTTPMethodNotAllowed`, `InvalidName`.
+    """
+    segments = _decoded(request.rel_url.raw_path)
+    allowed = _methods(segments)
+    if request.method not in allowed:
+        raise web.HTTPMethodNotAllowed(request.method, {*allowed, "OPTIONS"})
+    return list(segments)
+
+
+@lru_cache(maxsize=4096)
+def _decoded(path: str) -> tuple[str, ...]:
+    raw = path.split("/")[2:]
     if raw and not raw[-1]:
         raw.pop()
     try:
-        return [unquote(each, errors="strict") for each in raw]
+        return tuple(unquote(each, errors="strict") for each in raw)
     except UnicodeDecodeError:
         raise InvalidName("the path is not UTF-8") from None
-
-
-def _name_of(segments: Sequence[str]) -> str:
-    """The stream that is defined or removed. Raises `InvalidName` if its URL means more."""
-    name = "/".join(segments)
-    if len(segments) > 1 and segments[-1] in _ACTIONS:
-        raise InvalidName(
-            f"'{segments[-1]}' is done to a stream by POST, or read by GET: "
-            f"a stream of this name is at /streams/{quote(name, safe='')}"
-        )
-    return name
 
 
 async def post(request: web.Request) -> web.StreamResponse:
     """`POST /streams/{stream}/commit` and `/close`."""
     *names, action = _segments(request)
-    if not names or action not in ("commit", "close"):
-        raise web.HTTPNotFound
     name = "/".join(names)
     hub = request.app[HUB]
     if action == "close":
         log = await hub.streams.seal(name)
-        return _json(200, {"stream": name, "version": log.version, "closed": True})
+        return as_json({"stream": name, "version": log.version, "closed": True})
     options = hub.options
     with hub.bodies.room() as room:
         body = await _body(request, hub, room)
@@ -86,7 +108,18 @@ async def post(request: web.Request) -> web.StreamResponse:
         else:
             commit = parse_commit(*parts)
         receipt = await hub.streams.commit(name, commit)
-    return created(request, _committed(name, commit.draft, receipt), JSON)
+    return web.Response(status=201, body=_committed(name, commit.draft, receipt), content_type=JSON)
+
+
+def commit_at_once(hub: Context, sent: Sent) -> Stored | None:
+    """The same for a small commit."""
+    *names, action = _decoded(sent.path)
+    if not names or action != "commit":
+        return None
+    name, options = "/".join(names), hub.options
+    commit = parse_commit(sent.body, hub.engine.keys, options.limits, options.max_request_bytes)
+    receipt = asyncio.ensure_future(hub.streams.commit(name, commit))
+    return Stored(receipt, partial(_committed, name, commit.draft), JSON)
 
 
 def _committed(name: str, draft: Draft, receipt: Receipt) -> bytes:
@@ -118,11 +151,11 @@ def _committed(name: str, draft: Draft, receipt: Receipt) -> bytes:
 async def put(request: web.Request) -> web.StreamResponse:
     """`PUT /streams/{stream}`: a derived stream, or an empty log."""
     hub = request.app[HUB]
-    name = _name_of(_segments(request))
+    name = "/".join(_segments(request))
     with hub.bodies.room() as room:
         body = await _body(request, hub, room)
     version, new = await hub.streams.put(name, _matcher_of(body))
-    return _json(201 if new else 200, {"stream": name, "version": version})
+    return as_json({"stream": name, "version": version}, 201 if new else 200)
 
 
 def _matcher_of(body: bytes) -> Matcher:
@@ -139,44 +172,48 @@ def _matcher_of(body: bytes) -> Matcher:
 
 async def delete(request: web.Request) -> web.StreamResponse:
     """`DELETE /streams/{stream}`: a derived stream goes, events never do."""
-    await request.app[HUB].streams.remove(_name_of(_segments(request)))
+    await request.app[HUB].streams.remove("/".join(_segments(request)))
     return web.Response(status=204)
 
 
 async def listing(request: web.Request) -> web.StreamResponse:
-    """`GET /streams`: the streams, in pages."""
+    """`GET /streams`: the streams, in pages; to a browser, the page."""
+    if prefers_page(request):
+        return await pages.page(request)
     query = request.query
     limit = number_of(request, "limit")
     limit = LISTED if limit is None else min(limit, LISTED)
     found = await request.app[HUB].streams.list(
         query.get("prefix", ""), query.get("after", ""), limit
     )
-    return _json(200, {"streams": [structs.asdict(each) for each in found]})
+    return as_known_json(request, {"streams": [structs.asdict(each) for each in found]})
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """`GET /streams/…`: a stream, `_all`, a join or a category, or a stream's version."""
+    """`GET /streams/…`: a stream, `_all`, a join or a category, or a stream's version.
+
+    To a browser, the page; but not of a part of a stream.
+    """
     hub = request.app[HUB]
     segments = _segments(request)
-    if not segments:
-        return await listing(request)
     if len(segments) > 1 and segments[-1] == "version":
         view = await view_of(hub.streams, segments[:-1], request.query)
-        return _json(200, {"stream": view.name, "version": await view.settle()})
+        return as_json({"stream": view.name, "version": await view.settle()})
     path, window = split_window(segments)
+    if window == Window() and prefers_page(request):
+        return await pages.page(request)
     view = await view_of(hub.streams, path, request.query)
     if live.is_wanted(request):
         return await live.subscribe(request, view, window, {})
+    if format_of(request) == TSV:
+        raise InvalidRequest("a stream is read as 'ndjson'; a channel also as 'tsv'")
     return await reading.read(request, view, window, {})
 
 
 async def query(request: web.Request) -> web.StreamResponse:
     """`GET /query`: what a selector of types and tags means, and a condition to commit with."""
     hub = request.app[HUB]
-    segments = request.rel_url.raw_path.split("/")[2:]
-    rest, window = split_window(segments)
-    if rest or window != Window(window.start):
-        raise web.HTTPNotFound
+    _, window = split_window(request.rel_url.raw_path.split("/")[2:])
     matcher = filter_of(request.query)
     selector, types = _queried(request)
     view = hub.streams.order("query", Scope(selector, matcher=matcher))
@@ -207,8 +244,3 @@ async def _body(request: web.Request, hub: Context, room: bodies.Room) -> bytes:
     if bodies.is_small(request, limit):
         return await bodies.read_small(request)
     return b"".join([each async for each in bodies.pieces(request, room, limit, limit)])
-
-
-def _json(status: int, value: Any) -> web.Response:
-    body = msgspec.json.encode(value) + b"\n"
-    return web.Response(status=status, body=body, content_type=JSON)

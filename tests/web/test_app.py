@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from hub.engines.files import FilesEngine
 from hub.options import Options
@@ -16,34 +17,120 @@ from hub.web.context import HUB
 from tests.conftest import Client
 from tests.web.wire import PATIENCE, error_of, exchange, post, refused, rows
 
-CHANNEL_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
+READ = {"GET", "HEAD", "OPTIONS"}
+CHANNEL_METHODS = READ | {"POST", "PUT"}
+STREAM_METHODS = READ | {"PUT", "DELETE"}
+ACTION_METHODS = {"POST", "OPTIONS"}
+
+METHODS = {
+    "/": READ,
+    "/ui": READ,
+    "/ui/index.html": READ,
+    "/favicon.ico": READ,
+    "/health": READ,
+    "/metrics": READ,
+    "/a-channel": CHANNEL_METHODS,
+    "/health1": CHANNEL_METHODS,
+    "/streams": READ,
+    "/streams/a": STREAM_METHODS,
+    "/streams/a/b": STREAM_METHODS,
+    "/streams/a-channel": STREAM_METHODS,
+    "/streams/commit": STREAM_METHODS,
+    "/streams/from": STREAM_METHODS,
+    "/streams/join": STREAM_METHODS,
+    "/streams/category": STREAM_METHODS,
+    "/streams/a%2Fversion": STREAM_METHODS,
+    "/streams/a%2Ffrom%2F3": STREAM_METHODS,
+    "/streams/category%2Fa": STREAM_METHODS,
+    "/streams/_all": READ,
+    "/streams/_all/version": READ,
+    "/streams/_all/from/3": READ,
+    "/streams/a/version": READ,
+    "/streams/a/from/3": READ,
+    "/streams/a/from/3/backwards/2": READ,
+    "/streams/category/a": READ,
+    "/streams/category/a/b": READ,
+    "/streams/join/until/3": READ,
+    "/streams/a/commit": ACTION_METHODS,
+    "/streams/a/close": ACTION_METHODS,
+    "/streams/a/commit/": ACTION_METHODS,
+    "/streams/category/a/commit": ACTION_METHODS,
+    "/query": READ,
+    "/query/from/3": READ,
+    "/consumers": READ,
+    "/consumers/a": READ | {"DELETE"},
+    "/consumers/a/stream/b": {"PUT", "OPTIONS"},
+    "/consumers/a/stream/b/from/3": {"PUT", "OPTIONS"},
+    "/consumers/a/until/3": READ,
+    "/consumers/a/after/3": READ,
+    "/consumers/a/reset": {"POST", "OPTIONS"},
+}
+"""What each path has."""
+
+RESERVED = {"streams", "query", "consumers", "health", "metrics", "ui", "favicon.ico"}
+
+NOWHERE = ["/a/b", "/streams/", "/streams/%ff", "/query/until/3", "/consumers/a/stream"]
+
+
+@pytest.mark.parametrize("path", METHODS)
+async def test_a_method_that_is_not_allowed(hub: Client, path: str) -> None:
+    allowed = METHODS[path]
+    url = URL(f"{hub.make_url('/')}{path[1:]}", encoded=True)
+    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "POST"):
+        if method in allowed:
+            continue
+        async with hub.session.request(method, url, data=b"{}") as answer:
+            if method in ("PUT", "POST") and path[1:] in RESERVED:  # as a channel it has no name
+                await refused(answer, 400, "invalid_name", "letters")
+                continue
+            assert set(answer.headers["Allow"].replace(" ", "").split(",")) == allowed, method
+            if method == "HEAD":
+                assert answer.status == 405
+            else:
+                await refused(answer, 405, "method_not_allowed", method, *allowed)
+    async with hub.session.options(url) as answer:
+        assert answer.status == 204
+        assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", METHODS)
+async def test_a_method_that_is_allowed_comes_to_a_door(hub: Client, path: str) -> None:
+    url = URL(f"{hub.make_url('/')}{path[1:]}", encoded=True)
+    for method in METHODS[path]:
+        async with hub.session.request(method, url, allow_redirects=False, data=b"{") as answer:
+            body = await answer.text()
+            assert answer.status != 405, method
+            assert answer.status != 404 or '"not_found"' not in body
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"),
-    [("/a-channel", CHANNEL_METHODS), ("/", CHANNEL_METHODS - {"POST", "PUT"})],
+    ("method", "path", "words"),
+    [
+        ("POST", "/streams/a", "by POST to /streams/{stream}/commit"),
+        ("PUT", "/streams/a/version", "as %2F"),
+        ("GET", "/streams/a/commit", "is read and defined at /streams/{stream}"),
+        ("DELETE", "/query", "/query?types=A,B"),
+        ("PUT", "/consumers/a", "/consumers/{identifier}/stream/{stream}"),
+        ("DELETE", "/health", "can only be read"),
+        ("POST", "/", "a channel is read by GET and written by POST at /{name}"),
+    ],
 )
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "POST"])
-async def test_a_method_that_is_not_allowed(
-    hub: Client, path: str, allowed: set[str], method: str
+async def test_what_is_not_allowed_is_told_what_would_be_right(
+    hub: Client, method: str, path: str, words: str
 ) -> None:
-    if method in allowed:
-        return
-    answer = await hub.request(method, path)
-    await refused(answer, 405, "method_not_allowed", method, "GET")
-    assert set(answer.headers["Allow"].replace(" ", "").split(",")) == allowed
+    await refused(await hub.request(method, path), 405, "method_not_allowed", words)
 
 
-@pytest.mark.parametrize("path", ["/health", "/metrics"])
-@pytest.mark.parametrize("method", ["POST", "DELETE"])
-async def test_what_is_read_only(hub: Client, path: str, method: str) -> None:
-    answer = await hub.request(method, path)
-    await error_of(answer)
-    assert answer.status in (400, 405)
+@pytest.mark.parametrize("path", NOWHERE)
+async def test_where_nothing_is_no_method_is_allowed(hub: Client, path: str) -> None:
+    url = URL(f"{hub.make_url('/')}{path[1:]}", encoded=True)
+    async with hub.session.options(url) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (204, "OPTIONS")
+    await refused(await hub.session.patch(url), 404, "not_found")
 
 
 @pytest.mark.parametrize(
-    "path", ["/a/b", "/a-channel/", "//", "/a/b/c", "//a-channel", "/a-channel//"]
+    "path", ["/a/b", "/a-channel/", "//", "/a/b/c", "//a-channel", "/a-channel//", "/streams/a%0Ab"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 async def test_where_there_is_nothing(hub: Client, path: str, method: str) -> None:
@@ -52,12 +139,6 @@ async def test_where_there_is_nothing(hub: Client, path: str, method: str) -> No
     assert answer.status == 404
     assert answer.body.startswith(b'{"error":"there is nothing at /')
     assert b'"code":"not_found"' in answer.body
-
-
-async def test_options_says_what_can_be_done(hub: Client) -> None:
-    answer = await hub.options("/a-channel")
-    assert answer.status == 204
-    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
 
 
 async def test_a_mistake_of_ours_says_nothing_of_itself(
@@ -98,6 +179,7 @@ MALFORMED = {
     + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunk": b"POST /a-channel" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n\r\n",
     "expect": b"POST /a-channel" + HOST + b"Expect: pony\r\nContent-Length: 1\r\n\r\nx",
+    "expect not UTF-8": b"GET /a-channel" + HOST + b"Expect: \x80\r\n\r\n",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hub.consumers import consumer
 from tests.conftest import Client, StartHub
-from tests.web.wire import Subscription, append_by_hand, get, post, refused, subscribe
+from tests.web.wire import PATIENCE, Subscription, append_by_hand, get, post, refused, subscribe
 
 COUNT = "(event, state) => ({ n: (state.n || 0) + 1 })"
 LAST = "(event, state) => ({ last: event })"
@@ -63,12 +63,36 @@ async def test_a_consumer_from_its_beginning_to_its_end(orders: Client) -> None:
     assert await read(orders, "one/until/3") == there
     assert await read(orders, "one") == there
     async with orders.get("/consumers") as answer:
-        assert await answer.json() == {"consumers": [{"identifier": "one", "stream": "orders-1"}]}
+        listed = {"identifier": "one", "stream": "orders-1", "position": 3, "seen": 3, "version": 3}
+        assert await answer.json() == {"consumers": [listed]}
     async with orders.delete("/consumers/one") as answer:
         assert (answer.status, await answer.read()) == (204, b"")
     assert (await read(orders, "one", 404))["code"] == "unknown_consumer"
     async with orders.get("/consumers") as answer:
         assert await answer.json() == {"consumers": []}
+
+
+async def test_the_list_tells_how_far_each_is(orders: Client) -> None:
+    await commit(orders, "other", {"n": 1}, {"n": 2})
+    await put(orders, "one/stream/category/orders")
+    await put(orders, "two/stream/orders-1", "(event) => { throw new Error('no') }")
+    await read(orders, "one/until/3")
+
+    async def listed() -> list[dict[str, Any]]:
+        async with orders.get("/consumers") as answer:
+            found: list[dict[str, Any]] = (await answer.json())["consumers"]
+            return sorted(found, key=lambda each: str(each["identifier"]))
+
+    deadline = time.monotonic() + PATIENCE
+    while (found := await listed())[0]["seen"] < 5 or "status" not in found[1]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    one, two = found
+    # What stands in other streams is not in its state, but it has seen that.
+    assert (one["position"], one["seen"], one["version"]) == (3, 5, 5)
+    assert (two["position"], two["seen"], two["version"]) == (0, 0, 3)
+    assert (two["status"], "no" in two["error"]) == ("stopped", True)
+    assert "state" not in one
 
 
 async def test_putting_again_replaces(orders: Client) -> None:

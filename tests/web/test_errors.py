@@ -62,6 +62,12 @@ def test_the_form_of_an_error() -> None:
     assert response.body == '{"error":"a \\"word\\" ä","code":"teapot","cups":2}\n'.encode()
 
 
+def test_an_error_may_quote_what_is_not_text() -> None:
+    response = answer(417, "is '\udc80ü' known?", "expectation_failed")
+    told = r"""{"error":"is '\\udc80ü' known?","code":"expectation_failed"}"""
+    assert response.body == f"{told}\n".encode()
+
+
 @pytest.mark.parametrize("name", list(STATUSES))
 def test_each_error_as_an_answer(name: str) -> None:
     error = getattr(hub.errors, name)("it is so")

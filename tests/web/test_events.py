@@ -187,6 +187,68 @@ async def test_a_time_starts_at_the_next_event(hub: Client, cursor: str, first: 
         assert [each.id for each in await stream.until_data("last")] == [*ids[first:], last]
 
 
+LATER = "2026-11-20T11:50:00.000000Z"
+SEEN = ["lastEventID", "last_event_id", "lastEventId"]
+
+
+@pytest.mark.parametrize("form", ["tsv", "ndjson"])
+@pytest.mark.parametrize("spelling", ["Last-Event-ID", *SEEN])
+async def test_who_has_seen_what_comes_later_has_seen_another_log(
+    hub: Client, spelling: str, form: str
+) -> None:
+    """A restored events directory, a new one, or one whose end was lost in a power cut."""
+    ids = [f"2026-11-20T11:40:{second}.000000Z" for second in (10, 11, 12)]
+    lines = "".join(f"{each}\t\t{{}}\n" for each in ids).encode()
+    header = LATER if spelling == "Last-Event-ID" else None
+    query = "" if header else f"?{spelling}={LATER}"
+
+    async def come_back(path: str, count: int) -> list[str]:
+        async with subscribe(hub, f"{path}{query}", last_event_id=header) as stream:
+            assert stream.headers["Last-Event-ID"] == ""
+            await post(hub, path, "{}")
+            return [each.event for each in await stream.take(count)]
+
+    assert await come_back("/never-written", 2) == ["hub-reset", "message"]
+    assert (await hub.put(f"/a-channel?format={form}")).status == 201
+    await post_batch(hub, lines, TSV, "/a-channel")
+    assert len(await come_back("/a-channel", 5)) == 5
+
+
+async def test_a_time_that_somebody_gave_is_no_event_that_was_seen(hub: Client) -> None:
+    for path in ("/never-written", "/a-channel"):
+        async with subscribe(hub, f"{path}?since={LATER}") as stream:
+            here = stream.headers["Last-Event-ID"]
+            last = await post(hub, f"{path}?id=2026-11-20T11:40:10.000000Z")
+            assert [each.id for each in await stream.take(1)] == [last]
+        if path == "/never-written":
+            assert here == LATER
+            await post(hub, "/a-channel?id=2026-11-20T11:40:09.000000Z")
+        else:  # what to come back with: that time would be no event's
+            assert here == "2026-11-20T11:40:09.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("cursor", "last", "first"),
+    [
+        ("2026-11-20T11:40:11.000000Z", "", 1),
+        ("2026-11-20T12:40:12+01:00", "", 2),  # the last one, in other words
+        ("2026-11-20T11:40:12.000000Z", "", 2),
+        (LATER, "own", 2),  # after an id that is no time nothing can be said
+    ],
+)
+async def test_an_id_that_may_be_of_this_log_is_no_reset(
+    hub: Client, cursor: str, last: str, first: int
+) -> None:
+    ids = ["2026-11-20T11:40:10.000000Z", "2026-11-20T11:40:12.000000Z", *([last] if last else [])]
+    lines = "".join(f"{each}\t\tdata\n" for each in ids).encode()
+    await post_batch(hub, lines, TSV, "/a-channel")
+    async with subscribe(hub, "/a-channel", last_event_id=cursor) as stream:
+        assert stream.headers["Last-Event-ID"]
+        await post(hub, "/a-channel?id=new")
+        found = await stream.take(len(ids) - first + 1)
+    assert [each.id for each in found] == [*ids[first:], "new"]
+
+
 async def test_ids_that_are_not_unique(hub: Client) -> None:
     ids = ["1", "7", "7", "2", "7", "7", "7", "3"]
     lines = "".join(f"{each}\t\t{at}\n" for at, each in enumerate(ids))

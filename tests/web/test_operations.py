@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
 from hub import __version__
+from hub.web import operations
 from hub.web.context import HUB
 from tests.conftest import Client, StartHub
 from tests.web.wire import TSV, append_by_hand, eventually, post, post_batch, rows, subscribe
@@ -31,6 +37,26 @@ async def test_health_counts(hub: Client, events: Path) -> None:
         assert (health["channels"], health["events"], health["subscribers"]) == (2, 3, 1)
         lines = [b"\t".join(row) for name in "ab" for row in rows(events, f"{name}-channel")]
         assert health["bytes"] == len(b"\n".join(lines)) + 1
+
+
+async def test_others_have_their_turn_while_many_logs_are_counted(
+    hub: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "COUNTED_AT_ONCE", 2)
+    for number in range(5):
+        await post(hub, f"/channel-{number}")
+    counting = asyncio.create_task(
+        operations.health(make_mocked_request("GET", "/health", app=hub.app))
+    )
+    turns = 0
+    while not counting.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 3
+    body = counting.result().body
+    assert isinstance(body, bytes)
+    told = json.loads(body)
+    assert (told["channels"], told["events"]) == (5, 5)
 
 
 async def test_a_subscription_alone_makes_no_channel(hub: Client) -> None:

@@ -42,7 +42,8 @@ async def test_a_write_of_another_page_is_refused(
         answer = await open_hub.post(
             "/a-channel", data=b"7\t\tdata", headers={**headers, "Origin": origin}
         )
-        await refused(answer, 403, "forbidden_origin", "--cors", origin)
+        told = "--cors '*'" if origin == "null" else f"--cors {origin},"
+        await refused(answer, 403, "forbidden_origin", told)
         assert "Access-Control-Allow-Origin" not in answer.headers
     for method in ("PUT", "DELETE", "PATCH"):
         answer = await open_hub.request(method, "/a-channel", headers={"Origin": origin})

@@ -316,6 +316,21 @@ async def test_many_wait_and_leave(start_hub: StartHub) -> None:
     assert types(await read(hub, READ)) == "A"
 
 
+async def test_those_who_wait_are_counted(start_hub: StartHub) -> None:
+    hub = await start_hub(durability=Durability.OS, max_subscriptions=2)
+    await commit(hub, "orders", *of_type("A"))
+    waiting = [asyncio.create_task(read(hub, f"{READ}/from/2/until/2")) for _ in range(2)]
+    subscriptions = hub.app[HUB].subscriptions
+    await eventually(lambda: len(subscriptions) == 2)
+    async with hub.get(f"{READ}/from/2/until/2") as answer:
+        await refused(answer, 503, "busy")
+    assert types(await read(hub, READ)) == "A"  # that takes no waiting
+    await commit(hub, "orders", *of_type("B"))
+    for each in waiting:
+        assert types(await each) == "B"
+    await eventually(lambda: len(subscriptions) == 0)
+
+
 async def test_a_hub_that_closes_lets_nobody_wait(start_hub: StartHub) -> None:
     hub = await start_hub(durability=Durability.OS)
     await commit(hub, "orders", *of_type("A"))

@@ -297,8 +297,10 @@ async def test_queries_that_make_no_sense(store: Client) -> None:
 
 
 async def test_queries_from_nowhere(store: Client) -> None:
-    for path in ("/query/from/0", "/query/from/x", "/query/from/1/from/2"):
+    for path in ("/query/from/0", "/query/from/x"):
         await refused(await store.get(f"{path}?types=A"), 400, "invalid_request", "from")
+    answer = await store.get("/query/from/1/from/2?types=A")
+    await refused(answer, 404, "not_found", "/query/from/{position}")
 
 
 async def conditional(client: Client, stream: str, condition: object, **body: Any) -> int:

@@ -86,8 +86,7 @@ def select(log: list[Event], query: Query) -> Selected | None:
         found = found[: query.limit]
     if found:
         return Selected(found, log[found[-1]].id)
-    since = query.since if query.since != "earliest" else None
-    return Selected([], log[end - 1].id if end else since or "start")
+    return Selected([], log[end - 1].id if end else "start")
 
 
 own = st.integers(0, 12).map(lambda step: id_at(BASE + step))
@@ -186,12 +185,12 @@ SPELLINGS = ["lastEventID", "last_event_id", "lastEventId", "since"]
 def test_the_first_spelling_of_a_cursor_wins(at: int) -> None:
     query = "&".join(f"{name}=by-{name}" for name in reversed(SPELLINGS[at:]))
     request = make_mocked_request("GET", f"/a-channel?{query}")
-    assert cursor_of(request) == f"by-{SPELLINGS[at]}"
+    assert cursor_of(request) == (f"by-{SPELLINGS[at]}", SPELLINGS[at] != "since")
     request = make_mocked_request("GET", f"/a-channel?{query}", {"Last-Event-ID": "by-header"})
-    assert cursor_of(request) == "by-header"
+    assert cursor_of(request) == ("by-header", True)
     request = make_mocked_request("GET", f"/a-channel?{query}", {"Last-Event-ID": ""})
-    assert cursor_of(request) == f"by-{SPELLINGS[at]}"
+    assert cursor_of(request) == (f"by-{SPELLINGS[at]}", SPELLINGS[at] != "since")
 
 
 def test_without_a_cursor_there_is_none() -> None:
-    assert cursor_of(make_mocked_request("GET", "/a-channel?since=&lastEventID=")) is None
+    assert cursor_of(make_mocked_request("GET", "/a-channel?since=&lastEventID=")) == (None, False)
