@@ -1,0 +1,436 @@
+"""`/ui/hub.js` in Chromium: every event once and in order, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.posting import Poster, Received, history, post
+from tests.process import PATIENCE, HubProcess, wait_until
+from tests.web.ui.conftest import Window
+
+TSV = "text/tab-separated-values"
+
+# Collects what a loop sees in `window.seen`, and how it ends in `window.ended`.
+COLLECT = """async (hub, [kind, source, options]) => {
+  window.seen = []
+  window.states = []
+  window.resets = 0
+  window.abort = new AbortController()
+  const tell = {
+    signal: abort.signal,
+    onState: (state) => states.push(state),
+    onReset: () => { resets += 1; seen.push(['reset']) },
+    onLive: () => states.push('live'),
+  }
+  ;(async () => {
+    try {
+      for await (const event of hub[kind](source, { ...options, ...tell })) {
+        seen.push([event.type, event.data, event.id])
+      }
+      window.ended = 'end'
+    } catch (error) {
+      window.ended = `${error.name}: ${error.message}`
+    }
+  })()
+}"""
+
+
+def send(
+    hub: HubProcess, path: str, body: str, kind: str = "text/plain", method: str = "POST"
+) -> Any:
+    """Send a body; return the answer's JSON, or its text."""
+    request = urllib.request.Request(
+        hub.url + path, body.encode(), {"Content-Type": kind}, method=method
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        text = answer.read().decode()
+    return json.loads(text) if text.startswith("{") else text.strip()
+
+
+def rows(hub: HubProcess, channel: str) -> list[list[str]]:
+    """The history as the page should have it."""
+    return [
+        ["" if each.type == "message" else each.type, each.data, each.id]
+        for each in history(hub, channel)
+    ]
+
+
+def seen(window: Window) -> list[list[str]]:
+    return list(window.page.evaluate("seen"))
+
+
+def wait_for(window: Window, data: str) -> list[list[str]]:
+    """Wait until an event with this data came; return everything that did."""
+    wait_until(lambda: any(each[1:2] == [data] for each in seen(window)), f"an event {data!r}")
+    return seen(window)
+
+
+def wait_for_state(window: Window, state: str) -> None:
+    wait_until(lambda: state in window.page.evaluate("states"), f"the state {state!r}")
+
+
+def collect(window: Window, kind: str, source: str, **options: Any) -> None:
+    """Follow in the page; return at once."""
+    window.open("/ui/icon.svg")  # a page without anything of its own
+    window.run(COLLECT, [kind, source, options])
+
+
+def subscribers(hub: HubProcess) -> int:
+    with urllib.request.urlopen(f"{hub.url}/health", timeout=PATIENCE) as answer:
+        return int(json.load(answer)["subscribers"])
+
+
+@pytest.mark.parametrize("source", ["a-channel", "streams/a-channel"])
+def test_replay_through_restarts(window: Window, own_hub: HubProcess, source: str) -> None:
+    with Poster(own_hub, "a-channel") as poster:
+        wait_until(lambda: len(poster.acknowledged) > 300, "a history")
+        collect(window, "replay", source)
+        wait_for_state(window, "open")
+        for end in (own_hub.kill, own_hub.stop):
+            count = len(seen(window))
+            wait_until(lambda count=count: len(seen(window)) > count + 50, "live events")  # type: ignore[misc]
+            end()
+            own_hub.start()
+    post(own_hub, "a-channel", "the end")
+    stream = source.startswith("streams")
+    last = '{"type":"","data":"the end"}' if stream else "the end"
+    got = wait_for(window, last)
+    if stream:
+        numbers = [each[2] for each in got]
+        assert numbers == [str(number) for number in range(1, len(rows(own_hub, "a-channel")) + 1)]
+    else:
+        assert got == rows(own_hub, "a-channel")
+    assert window.page.evaluate("states.indexOf('live')") == 0
+
+
+def test_a_run_of_one_id_comes_once(window: Window, own_hub: HubProcess) -> None:
+    send(own_hub, "/a-channel", "a\t\t1\nx\t\t2\nx\t\t3\nx\t\t4\n", TSV)
+    collect(window, "replay", "a-channel")
+    wait_for_state(window, "open")
+    send(own_hub, "/a-channel", "x\t\t5\nx\t\t6\n", TSV)
+    wait_for(window, "6")
+    for end in (own_hub.kill, own_hub.stop):
+        end()
+        own_hub.start()
+        post(own_hub, "a-channel", f"after {len(seen(window))}", id="x")
+        wait_for(window, f"after {len(seen(window))}")
+    post(own_hub, "a-channel", "the end", id="y")
+    assert wait_for(window, "the end") == rows(own_hub, "a-channel")
+
+
+@pytest.mark.parametrize("first", ["other", "wanted"])
+def test_a_run_of_which_one_type_is_read(window: Window, own_hub: HubProcess, first: str) -> None:
+    send(own_hub, "/a-channel", f"x\t{first}\t1\nx\twanted\t2\nx\twanted\t3\n", TSV)
+    collect(window, "replay", "a-channel", event="wanted")
+    wait_for_state(window, "open")
+    own_hub.restart()
+    post(own_hub, "a-channel", "no", event="other")
+    post(own_hub, "a-channel", "the end", event="wanted")
+    expected = [each for each in rows(own_hub, "a-channel") if each[0] == "wanted"]
+    assert wait_for(window, "the end") == expected
+
+
+def test_data_comes_as_it_was_posted(window: Window, own_hub: HubProcess) -> None:
+    texts = [
+        "two\nlines",
+        "a\ttab",
+        "\u2028 \x85 \x0c 🎉",
+        "",
+        '{"n": 1.10}',
+        "  spaces ",
+        ": no comment",
+    ]
+    for text in texts:
+        post(own_hub, "a-channel", text, event="größer")
+    collect(window, "replay", "a-channel")
+    wait_for_state(window, "open")
+    for text in texts:
+        post(own_hub, "a-channel", text)
+    post(own_hub, "a-channel", "the end")
+    assert wait_for(window, "the end") == rows(own_hub, "a-channel")
+    assert [each[1] for each in seen(window)] == [*texts, *texts, "the end"]
+
+
+def test_subscribe_has_only_what_is_new(window: Window, own_hub: HubProcess) -> None:
+    post(own_hub, "a-channel", "old")
+    collect(window, "subscribe", "a-channel")
+    wait_for_state(window, "open")
+    post(own_hub, "a-channel", "new")
+    assert [each[1] for each in wait_for(window, "new")] == ["new"]
+    # Nothing was seen of the other channel yet; still nothing is missed.
+    collect(window, "subscribe", "b-channel")
+    wait_for_state(window, "open")
+    own_hub.kill()
+    own_hub.start()
+    post(own_hub, "b-channel", "one")
+    post(own_hub, "b-channel", "two")
+    assert [each[1] for each in wait_for(window, "two")] == ["one", "two"]
+
+
+def test_subscribe_from_a_place(window: Window, own_hub: HubProcess) -> None:
+    ids = [post(own_hub, "a-channel", str(number)) for number in range(5)]
+    collect(window, "subscribe", "a-channel", since=ids[2])
+    assert [each[1] for each in wait_for(window, "4")] == ["3", "4"]
+    collect(window, "subscribe", "a-channel", since="start")
+    assert len(wait_for(window, "4")) == 5
+    collect(window, "subscribe", "streams/a-channel", since=3)
+    assert [each[2] for each in wait_for(window, '{"type":"","data":"4"}')] == ["4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "new"), [("lost: 1", "new-"), ("2026-11-20T11:40:10.793214Z", "2026-11-1")]
+)
+def test_another_history_is_told_by_on_reset(
+    window: Window, own_hub: HubProcess, lost: str, new: str
+) -> None:
+    post(own_hub, "a-channel", "lost", id=lost)
+    window.open("/ui/icon.svg")
+    window.run(
+        """async (hub) => {
+          window.states = []
+          const onReset = () => states.push('reset')
+          const reducer = (state, event) => [...state, event.data]
+          for await (const state of hub.scan('a-channel', reducer, [], { onReset })) {
+            states.push(state)
+            if (state.length === 1) break
+          }
+        }"""
+    )
+    assert window.page.evaluate("states") == [["lost"]]
+    collect(window, "replay", "a-channel")
+    wait_for_state(window, "open")
+    own_hub.stop()
+    shutil.rmtree(own_hub.events)
+    own_hub.events.mkdir()
+    (own_hub.events / "a-channel.tsv").write_text(f"{new}1\ttype\tone\n{new}2\t\ttwo\n")
+    own_hub.start()
+    assert wait_for(window, "two") == [
+        ["", "lost", lost],
+        ["reset"],
+        *rows(own_hub, "a-channel"),
+    ]
+
+
+def test_scan_starts_over(window: Window, own_hub: HubProcess) -> None:
+    post(own_hub, "a-channel", "lost", id="lost: 1")
+    window.open("/ui/icon.svg")
+    window.run(
+        """(hub) => {
+          window.states = []
+          const initial = { all: [] }
+          const reducer = (state, event) => { state.all.push(event.data); return state }
+          ;(async () => {
+            const all = hub.scan('a-channel', reducer, initial)
+            for await (const state of all) states.push([...state.all])
+          })()
+        }"""
+    )
+    wait_until(lambda: bool(window.page.evaluate("states.length")), "the first state")
+    wait_until(lambda: subscribers(own_hub) == 1, "it follows")
+    own_hub.stop()
+    (own_hub.events / "a-channel.tsv").write_text("new-1\t\tone\nnew-2\t\ttwo\n")
+    own_hub.start()
+    wait_until(lambda: len(window.page.evaluate("states")) == 3, "the states of another history")
+    assert window.page.evaluate("states") == [["lost"], ["one"], ["one", "two"]]
+
+
+def test_a_loop_that_is_left_or_aborted_gives_its_connection_back(
+    window: Window, own_hub: HubProcess
+) -> None:
+    post(own_hub, "a-channel", "one")
+    collect(window, "replay", "a-channel")
+    wait_until(lambda: subscribers(own_hub) == 1, "it follows")
+    window.page.evaluate("abort.abort()")
+    wait_until(lambda: subscribers(own_hub) == 0, "it has hung up")
+    wait_until(lambda: bool(window.page.evaluate("window.ended ?? ''")), "the loop ends")
+    assert window.page.evaluate("ended").startswith("AbortError")
+    window.run(
+        """async (hub) => {
+          for await (const event of hub.subscribe('a-channel', { since: 'start' })) break
+        }"""
+    )
+    wait_until(lambda: subscribers(own_hub) == 0, "it has hung up")
+    assert (
+        window.run(
+            """async (hub) => {
+          try { await hub.fold('a-channel', (n) => n + 1, 0, { signal: AbortSignal.abort() }) }
+          catch (error) { return error.name }
+        }"""
+        )
+        == "AbortError"
+    )
+
+
+def test_history_and_fold(window: Window, own_hub: HubProcess) -> None:
+    body = "".join(f'{number}\t{"ab"[number % 2]}\t{{"n": {number}}}\n' for number in range(1000))
+    send(own_hub, "/a-channel", body, TSV)
+    window.open("/ui/icon.svg")
+    read = """async (hub, [source, options]) => {
+      const found = []
+      for await (const event of hub.history(source, options)) found.push(event.json.n)
+      return found
+    }"""
+    assert window.run(read, ["a-channel", {}]) == list(range(1000))
+    assert window.run(read, ["a-channel", {"tail": 3}]) == [997, 998, 999]
+    assert window.run(read, ["a-channel", {"since": "7", "limit": 2}]) == [8, 9]
+    assert window.run(read, ["a-channel", {"event": "b", "until": "5"}]) == [1, 3, 5]
+    assert window.run(read, ["streams/a-channel", {"tail": 3}]) == [997, 998, 999]
+    assert window.run(read, ["streams/a-channel", {"since": 998, "event": "b"}]) == [999]
+    total = window.run(
+        """async (hub) => {
+          const initial = { sum: 0 }
+          const told = []
+          const add = (state, event) => { state.sum += event.json.n; return state }
+          const onProgress = (n) => told.push(n)
+          const state = await hub.fold('a-channel', add, initial, { onProgress })
+          return [state.sum, initial.sum, told.at(-1)]
+        }"""
+    )
+    assert total == [sum(range(1000)), 0, 1000]
+
+
+def test_a_history_that_breaks_off_is_read_on(window: Window, own_hub: HubProcess) -> None:
+    line = "\t\t" + "x" * 5000 + "\n"
+    for _ in range(6):
+        send(own_hub, "/a-channel", line * 2000, TSV)
+    window.open("/ui/icon.svg")
+    window.run(
+        """(hub) => {
+          window.count = 0
+          window.ids = new Set()
+          window.goOn = new Promise((resolve) => { window.resume = resolve })
+          window.done = (async () => {
+            for await (const event of hub.history('a-channel')) {
+              count += 1
+              ids.add(event.id)
+              if (count === 50) await goOn
+            }
+          })()
+        }"""
+    )
+    wait_until(lambda: window.page.evaluate("count") == 50, "it has begun")
+    own_hub.kill()
+    own_hub.start()
+    window.page.evaluate("resume()")
+    window.page.evaluate("done")
+    assert window.page.evaluate("[count, ids.size]") == [12_000, 12_000]
+    # It did break off: the hub that answered last knows of no other read.
+    assert any("net::ERR" in each for each in window.complaints)
+
+
+def test_streams_together(window: Window, own_hub: HubProcess) -> None:
+    for number in range(3):
+        for name in ("order-1", "order/2", "stock"):
+            body = json.dumps(
+                {"events": [{"type": "Made", "n": number}], "metadata": {"by": "ann"}}
+            )
+            send(own_hub, f"/streams/{name.replace('/', '%2F')}/commit", body)
+    window.open("/ui/icon.svg")
+    read = """async (hub, source) => {
+      const found = []
+      for await (const event of hub.replay(source)) {
+        found.push([event.id, event.stream, event.type, event.json.n, event.metadata.by])
+        if (event.json.n === 2 && event.stream !== 'order-1') break
+      }
+      return found
+    }"""
+    assert window.run(read, "streams/order%2F2") == [
+        [str(number + 1), "order/2", "Made", number, "ann"] for number in range(3)
+    ]
+    assert [each[1] for each in window.run(read, "streams/category/order")] == [
+        "order-1",
+        "order/2",
+    ] * 3
+    assert len(window.run(read, "query?types=Made")) == 8
+    collect(window, "replay", "streams/_all")
+    wait_for_state(window, "open")
+    own_hub.kill()
+    own_hub.start()
+    send(own_hub, "/streams/stock/commit", '{"events": [{"type": "Counted"}]}')
+    got = wait_for(window, '{"type":"Counted"}')
+    assert len(got) == 10
+    assert got[-1][2] == "10"
+
+
+def test_what_the_hub_refuses(window: Window, own_hub: HubProcess) -> None:
+    window.expected = ("400 (Bad Request)", "422 (Unprocessable", "404 (Not Found)")
+    window.open("/ui/icon.svg")
+    refused = """async (hub, [kind, ...rest]) => {
+      try { for await (const each of hub[kind](...rest)) break } catch (error) {
+        return [error instanceof hub.HubError, error.status, error.code]
+      }
+    }"""
+    assert window.run(refused, ["replay", "abc!"]) == [True, 400, "invalid_name"]
+    assert window.run(refused, ["replay", "a-channel", {"since": "what"}]) == [
+        True,
+        422,
+        "unknown_id",
+    ]
+    assert window.run(refused, ["subscribe", "streams/none-such"]) == [True, 404, "unknown_stream"]
+
+
+def test_publish(window: Window, own_hub: HubProcess) -> None:
+    window.open("/ui/icon.svg")
+    one = window.run("(hub) => hub.publish('a-channel', { item: 'tea' }, { event: 'placed' })")
+    two = window.run("(hub) => hub.publish('a-channel', 'text', { id: 'größe' })")
+    assert history(own_hub, "a-channel") == [
+        Received("placed", '{"item":"tea"}', one),
+        Received("message", "text", two),
+    ]
+
+
+def test_a_hidden_page_gives_its_connection_back(window: Window, own_hub: HubProcess) -> None:
+    collect(window, "replay", "a-channel", whileHidden=False)
+    wait_until(lambda: subscribers(own_hub) == 1, "it follows")
+    # Chromium without a screen hides nothing by itself.
+    hide = """(hidden) => {
+      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })
+      document.dispatchEvent(new Event('visibilitychange'))
+    }"""
+    window.page.evaluate(hide, True)
+    wait_until(lambda: subscribers(own_hub) == 0, "it has hung up")
+    post(own_hub, "a-channel", "meanwhile")
+    window.page.evaluate(hide, False)
+    wait_for(window, "meanwhile")
+    post(own_hub, "a-channel", "the end")
+    assert wait_for(window, "the end") == rows(own_hub, "a-channel")
+
+
+def test_frames_and_lines_wherever_they_are_cut(window: Window) -> None:
+    window.open("/ui/icon.svg")
+    whole = "retry: 7\n:\nevent: t\r\ndata: a\rdata:  b\nid: 1\n\n:\ndata\nid\n\r\n"
+    whole += "id: 3\n\ndata: \u2028\nid: 4\n\n"
+    found = window.page.evaluate(
+        """async (whole) => {
+          const { FrameParser } = await import('/ui/hub/frames.js')
+          const all = new Set()
+          for (let size = 1; size <= whole.length; size += 1) {
+            const parser = new FrameParser()
+            const frames = []
+            for (let at = 0; at < whole.length; at += size) {
+              for (const { type, data, id } of parser.push(whole.slice(at, at + size))) {
+                frames.push([type, data, id])
+              }
+            }
+            all.add(JSON.stringify([parser.retry, frames]))
+          }
+          return [...all]
+        }""",
+        whole,
+    )
+    assert [json.loads(each) for each in found] == [
+        [7, [["t", "a\n b", "1"], ["", "", ""], ["", "\u2028", "4"]]]
+    ]
+    lines = window.page.evaluate(
+        """async () => {
+          const { LineSplitter } = await import('/ui/hub/lines.js')
+          const splitter = new LineSplitter()
+          return [...'a\\u2028b\\r\\n\\nc\\vd\\ntorn'].flatMap((each) => splitter.push(each))
+        }"""
+    )
+    assert lines == ["a\u2028b\r", "", "c\vd"]
