@@ -1,4 +1,4 @@
-"""The command line: `hub serve`. Makes a flag and a variable of every option."""
+"""`hub serve`: runs the hub. Makes a flag and a variable of every option."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
-from hub import __version__
+from hub.cli.talking import URL
+from hub.cli.terminal import is_terminal
 from hub.errors import StartupError
 from hub.options import Durability, Options, fault_of
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="hub")
-def main() -> None:
-    """An HTTP event hub that keeps every event in a plain text file."""
 
 
 def _flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,10 +53,13 @@ def _flag(option: dataclasses.Field[Any]) -> Callable[[Callable[..., None]], Cal
     )
 
 
-@main.command()
+@click.command()
 @_flags
 def serve(**values: Any) -> None:
-    """Run the hub.
+    """Run the hub, until Ctrl-C or SIGTERM.
+
+    It keeps all events in one directory, of which it is the only hub; anybody may read
+    that. Each option is also an environment variable.
 
     \b
     Example:
@@ -73,6 +72,21 @@ def serve(**values: Any) -> None:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     try:
-        run(Options(**values))
+        run(Options(**values), _greet if is_terminal(sys.stderr) else None)
     except StartupError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _greet(url: str) -> None:
+    """Tell a person at a terminal what to do next."""
+    url = url.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
+    there = "" if urlsplit(url).port == urlsplit(URL).port else f" --url {url}"
+    click.echo(
+        f"""
+The hub is running. Its page:   {url}/
+In another terminal, follow:    hub tail -f{there} greetings
+and publish:                    hub publish{there} greetings 'Hello world'
+Ctrl-C ends the hub.
+""",
+        err=True,
+    )

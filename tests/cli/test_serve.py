@@ -1,4 +1,4 @@
-"""The command line: every option is a flag and a variable, and bad values are told plainly."""
+"""`hub serve`: every option is a flag and a variable, and bad values are told plainly."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "max_id_bytes": ("30", 30),
     "max_type_bytes": ("40", 40),
     "max_subscriptions": ("5", 5),
+    "max_connections": ("6", 6),
+    "idle_timeout": ("2.5", 2.5),
+    "body_timeout": ("3.5", 3.5),
     "heartbeat": ("2.5", 2.5),
     "retry": ("100", 100),
     "max_consumers": ("7", 7),
@@ -51,7 +54,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     """The options that `serve` was started with; nothing is really served."""
     started: list[Options] = []
-    monkeypatch.setattr(hub.server, "run", started.append)
+    monkeypatch.setattr(hub.server, "run", lambda options, announce: started.append(options))
     for field in FIELDS:
         monkeypatch.delenv(variable(field.name), raising=False)
     return started
@@ -146,7 +149,7 @@ def test_a_bad_flag_is_told(name: str, value: str, served: list[Options]) -> Non
     result = call("serve", flag(name), value)
     assert result.exit_code == 2
     assert flag(name) in result.output
-    assert "Error: " in result.output
+    assert "hub: " in result.output
     assert not served
 
 
@@ -190,14 +193,14 @@ def test_what_is_no_option_is_told(served: list[Options]) -> None:
     for arguments in (["serve", "--nope"], ["serve", "nope"], ["nope"]):
         result = call(*arguments)
         assert result.exit_code == 2
-        assert "Error: " in result.output
+        assert "hub: " in result.output
     assert not served
 
 
 def test_a_hub_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(options: Options) -> None:
+    def run(options: Options, announce: object) -> None:
         raise StartupError("there is no room")
 
     monkeypatch.setattr(hub.server, "run", run)
     result = call("serve")
-    assert (result.exit_code, result.output) == (1, "Error: there is no room\n")
+    assert (result.exit_code, result.output) == (1, "hub: there is no room\n")
