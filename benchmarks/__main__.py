@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures what it is asked for and prints one table."""
+"""`python -m benchmarks`: measures what it is asked for and prints tables."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import commits, conditions, consuming, live, machine, posting, reads, size, transfer
+from benchmarks import (
+    beside,
+    commits,
+    conditions,
+    consuming,
+    growth,
+    latency,
+    live,
+    machine,
+    posting,
+    reads,
+    size,
+    transfer,
+)
 from benchmarks.machine import Cores
-from benchmarks.report import Figure, table
+from benchmarks.report import Figure, Grid, table
 from benchmarks.run import Run, say
 from benchmarks.servers import PeerMissing
 
-MEASUREMENTS: dict[str, Callable[[Run], list[Figure]]] = {
+MEASUREMENTS: dict[str, Callable[[Run], Sequence[Figure | Grid]]] = {
     "post-100": posting.throughput,
     "post-1": posting.latency,
     "live-1": live.one_publisher,
@@ -31,9 +44,13 @@ MEASUREMENTS: dict[str, Callable[[Run], list[Figure]]] = {
     "consumer": consuming.catch_up,
     "stream-read": reads.small,
     "stream-read-large": reads.large,
+    "beside": beside.beside,
+    "latency": latency.latency,
+    "growth": growth.growth,
 }
 
 _DIRECTORY = Path("/var/tmp")  # /tmp may be in memory, where a sync costs nothing
+_PLOT = Path("docs/growth.svg")
 
 
 def main() -> int:
@@ -45,7 +62,7 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     cores = Cores.of_this_machine()
-    figures: list[Figure] = []
+    found: list[Figure | Grid] = []
     with tempfile.TemporaryDirectory(prefix="hub-benchmarks-", dir=arguments.directory) as place:
         facts = machine.facts(cores, Path(place), 50 if arguments.quick else 500)
         os.sched_setaffinity(0, {cores.load})
@@ -54,15 +71,19 @@ def main() -> int:
         for name in arguments.only or MEASUREMENTS:
             say(name)
             with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=place) as directory:
-                run = Run(Path(directory), shared, cores, arguments.quick)
+                run = Run(Path(directory), shared, cores, arguments.quick, arguments.plot)
                 try:
-                    figures += MEASUREMENTS[name](run)
+                    found += MEASUREMENTS[name](run)
                 except PeerMissing as error:
-                    figures.append(Figure(name, notes=(f"not measured: {error}",)))
+                    found.append(Figure(name, notes=(f"not measured: {error}",)))
     if arguments.quick:
         print("A quick run: it shows that the benchmarks work; the figures mean nothing.\n")
-    print("\n".join([table(figures), "", *facts]))
-    return int(any(figure.hub is None for figure in figures))
+    figures = [each for each in found if isinstance(each, Figure)]
+    grids = [each for each in found if isinstance(each, Grid)]
+    tables = [table(figures)] if figures else []
+    print("\n\n".join([*tables, *map(str, grids), "\n".join(facts)]))
+    missing = any(grid.missing for grid in grids)
+    return int(missing or any(figure.hub is None for figure in figures))
 
 
 def _arguments() -> argparse.Namespace:
@@ -82,7 +103,15 @@ def _arguments() -> argparse.Namespace:
         default=_DIRECTORY,
         help="where the servers keep their files, removed afterwards (default: %(default)s)",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        help=f"where growth draws its plot (default: {_PLOT}, and none in a quick run)",
+    )
+    arguments = parser.parse_args()
+    if arguments.plot is None and not arguments.quick:
+        arguments.plot = _PLOT
+    return arguments
 
 
 if __name__ == "__main__":

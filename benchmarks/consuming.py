@@ -16,6 +16,7 @@ from benchmarks.report import Figure, Goal, compared
 from benchmarks.run import Busy, Run, say
 from benchmarks.servers import Server
 
+_PATIENT = ("--read-timeout", "60")  # a slow machine needs more than the usual 10 s
 _HANDLER = (
     "(event, state) => { state.count = (state.count || 0) + 1; "
     "state.last = event.seq; return state; }"
@@ -60,7 +61,7 @@ def catch_up(run: Run) -> list[Figure]:
     quiet: list[list[float]] = []
     busy: list[list[float]] = []
     figures = []
-    with servers.hub(run.cores.server, directory, *fixture.OPTIONS) as hub:
+    with servers.hub(run.cores.server, directory, *fixture.OPTIONS, *_PATIENT) as hub:
         for name, (stream, events, title) in kinds.items():
             used = Busy()
             rates = []

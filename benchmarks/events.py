@@ -50,15 +50,18 @@ def ndjson_batch(count: int) -> bytes:
     return b"".join([b"%b%10d%b" % (head, number, tail) for number in range(count)])
 
 
-def write_log(path: Path, count: int) -> None:
-    """A log file of `count` events with rising ids, as the hub would have written it."""
+def write_log(path: Path, count: int, first: int = 0) -> None:
+    """A log file of `count` events with rising ids, as the hub would have written it.
+
+    They are numbered from `first` on: the files of several logs may follow each other in time.
+    """
     tail = f"\t{TYPE}\t".encode() + filler(EVENT_BYTES) + b"\n"
     with open(path, "wb") as file:
         for done in range(0, count, _PIECE):
-            ids = ids_from(_FIRST_ID + done, min(_PIECE, count - done))
+            ids = ids_from(_FIRST_ID + first + done, min(_PIECE, count - done))
             file.write(tail.join(ids) + tail)
 
 
 def id_in_log(number: int) -> bytes:
-    """The id of the event with this number, from 0, in a file of `write_log`."""
+    """The id of the event with this number in a file of `write_log`."""
     return ids_from(_FIRST_ID + number, 1)[0]

@@ -1,6 +1,6 @@
-"""Figures and the table that they make.
+"""Figures and the tables that they make.
 
-Owns what a figure is, what its goal is compared with, and how both are printed.
+Owns what a figure is, what its goal is compared with, and how tables are printed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Goal:
 
     def __str__(self) -> str:
         sign = "≥" if self.at_least else "≤"
-        return f"{sign} {_number(self.limit)} {self.unit or 'x'}"
+        return f"{sign} {number(self.limit)} {self.unit or 'x'}"
 
 
 @dataclass(frozen=True)
@@ -68,29 +68,52 @@ def compared(
 
 def table(figures: Sequence[Figure]) -> str:
     """All figures as a table, with the notes below it."""
-    rows = [_HEADS, *map(_row, figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
-    rows.insert(1, tuple("-" * width for width in widths))
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     notes = [
         f"- {figure.name.partition(':')[0]}: {note}" for figure in figures for note in figure.notes
     ]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([*_lines(_HEADS, list(map(_row, figures))), "", *notes])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of its own, for what is not one figure beside that of one peer.
+
+    `missing` says which peers are not installed, so that their rows are not there.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        notes = [*self.notes, *(f"not measured: {each}" for each in self.missing)]
+        lines = [f"{self.title}:", "", *_lines(self.heads, self.rows)]
+        return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+def number(value: float) -> str:
+    """A value for a person: three digits, or whole if it is large."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    return ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in (heads, rule, *rows)]
 
 
 def _row(figure: Figure) -> tuple[str, ...]:
     met = {True: "yes", False: "NO", None: "—"}[figure.met]
     return (
         figure.name,
-        "not measured" if figure.hub is None else f"{_number(figure.hub)} {figure.unit}",
-        "—" if figure.peer is None else f"{_number(figure.peer)} {figure.unit}",
+        "not measured" if figure.hub is None else f"{number(figure.hub)} {figure.unit}",
+        "—" if figure.peer is None else f"{number(figure.peer)} {figure.unit}",
         "—" if figure.ratio is None else f"{figure.ratio:.2f}",
         "—" if figure.goal is None else str(figure.goal),
         met,
     )
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"

@@ -21,6 +21,7 @@ class Run:
     shared: Path  # for what several measurements use, and make if it is missing
     cores: Cores
     quick: bool
+    plot: Path | None = None  # where a plot is drawn, if one is to be
 
     def pick(self, full: int, quick: int) -> int:
         """The size for a full run, or the one for a smoke test."""
@@ -65,6 +66,14 @@ class Busy:
     def count(self, operations: int) -> None:
         """That many operations were done while it measured."""
         self._operations += operations
+
+    def shares(self) -> str:
+        """What server and load generator used of their cores, and the server each time."""
+        if not self._elapsed or not self._operations:
+            return "not measured"
+        each = self._server / self._operations * 1e6
+        shares = f"{self._server / self._elapsed:.0%}, {self._load / self._elapsed:.0%}"
+        return f"{shares}, {each:.2g} µs" if each < 10 else f"{shares}, {each:,.0f} µs"
 
     def __str__(self) -> str:
         if not self._elapsed:

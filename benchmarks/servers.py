@@ -1,4 +1,4 @@
-"""The servers that are measured: the hub, the bare handler, nginx, an event store.
+"""The servers that are measured: the hub, the bare handler, nginx, event stores, brokers.
 
 Owns their processes: each runs on the core of the servers, listens on a free
 port of 127.0.0.1, and is gone when its `with` ends, or when this process does.
@@ -60,6 +60,14 @@ http {{
 }}
 """
 
+_NATS_CONF = """\
+listen: "127.0.0.1:{port}"
+ping_interval: "1h"
+jetstream {{ store_dir: "{directory}/js", max_file_store: 16G
+  {sync}
+}}
+"""
+
 
 class PeerMissing(Exception):
     """A server to compare with is not installed; the message says how to get it."""
@@ -92,7 +100,8 @@ def hub(core: int, directory: Path, *options: str) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "hub", "serve", "--port", str(port)]
     command += ["--events", str(directory), *options]
-    with _running(core, command, port, "/health", directory.with_suffix(".log")) as server:
+    log = directory.with_suffix(".log")
+    with _running(core, command, port, log, wire.request("GET", "/health")) as server:
         yield server
 
 
@@ -102,7 +111,7 @@ def bare(core: int, directory: Path) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "benchmarks.bare", str(port)]
     # Its only route is a POST: any answer will do.
-    with _running(core, command, port, "/", directory / "bare.log") as server:
+    with _running(core, command, port, directory / "bare.log") as server:
         yield server
 
 
@@ -114,7 +123,7 @@ def event_storage(core: int, directory: Path) -> Iterator[Server]:
         raise PeerMissing("event-storage is not installed: npm ci --prefix benchmarks/peer")
     port = _free_port()
     command = [program, str(PEER / "server.mjs"), str(port), str(directory / "peer")]
-    with _running(core, command, port, "/", directory / "peer.log") as server:
+    with _running(core, command, port, directory / "peer.log") as server:
         yield server
 
 
@@ -148,7 +157,7 @@ def nginx(
         )
     )
     command = [program, "-e", str(log), "-p", str(work), "-c", str(configuration)]
-    with _running(core, command, port, "/", log) as server:
+    with _running(core, command, port, log) as server:
         yield server
 
 
@@ -161,16 +170,63 @@ def _nchan_module() -> Path:
 
 
 @contextmanager
+def redis(core: int, directory: Path) -> Iterator[Server]:
+    """Redis that syncs its append-only file before it answers. Raises `PeerMissing`."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise PeerMissing("Redis is not installed: apt-get install redis-server")
+    work = directory / "redis"
+    work.mkdir(exist_ok=True)
+    port = _free_port()
+    command = [program, "--bind", wire.HOST, "--port", str(port), "--dir", str(work)]
+    command += ["--save", "", "--tcp-backlog", "4096", "--maxclients", "20000"]
+    command += ["--appendonly", "yes", "--appendfsync", "always"]
+    command += ["--auto-aof-rewrite-percentage", "0"]
+    with _running(core, command, port, work / "log", b"PING\r\n", b"+PONG") as server:
+        yield server
+
+
+@contextmanager
+def jetstream(core: int, directory: Path) -> Iterator[tuple[Server, bool]]:
+    """NATS with JetStream, and whether it syncs before it answers. Raises `PeerMissing`.
+
+    Versions before 2.10 cannot do that: they sync now and then.
+    """
+    program = shutil.which("nats-server")
+    if program is None:
+        raise PeerMissing("NATS is not installed: apt-get install nats-server")
+    work = directory / "nats"
+    work.mkdir(exist_ok=True)
+    port = _free_port()
+    configuration = work / "nats.conf"
+    command = [program, "-c", str(configuration)]
+    for always in (True, False):
+        sync = "sync_interval: always" if always else ""
+        configuration.write_text(_NATS_CONF.format(port=port, directory=work, sync=sync))
+        known = subprocess.run([*command, "-t"], capture_output=True).returncode == 0
+        if known:
+            break
+    with _running(core, command, port, work / "log", b"", b"INFO ") as server:
+        yield server, always
+
+
+@contextmanager
 def _running(
-    core: int, command: Sequence[str], port: int, path: str, log: Path
+    core: int,
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    question: bytes = wire.request("GET", "/"),
+    answer: bytes = b"HTTP/1.1 ",
 ) -> Iterator[Server]:
+    """A process that is started once it sends what begins with `answer`."""
     # setpriv: it is told to end when this process is gone, however that came about.
     command = ["taskset", "-c", str(core), "setpriv", "--pdeathsig", "TERM", *command]
     with open(log, "ab") as output:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        _wait(process, port, path, log)
+        _wait(process, port, log, question, answer)
         yield Server(port, process.pid, time.perf_counter() - began)
     finally:
         process.terminate()
@@ -181,15 +237,16 @@ def _running(
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
-    """Return once the server answers a request."""
+def _wait(
+    process: subprocess.Popen[bytes], port: int, log: Path, question: bytes, answer: bytes
+) -> None:
+    """Return once the server answers."""
     deadline = time.monotonic() + START_SECONDS
-    message = wire.request("GET", path)
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with wire.connect(port) as connection:
-                connection.sendall(message)
-                if connection.recv(1024).startswith(b"HTTP/1.1 "):
+                connection.sendall(question)
+                if connection.recv(1024).startswith(answer):
                     return
         except OSError:
             pass

@@ -15,6 +15,7 @@ from benchmarks.report import Figure, Goal
 from benchmarks.run import Run, say
 
 _SETTLE = 1.0  # seconds after which a server has done what new subscribers make it do
+_LONG = "long-channel"
 _FROM_END = 5000  # a resume begins this close to the end, or closer
 
 
@@ -53,7 +54,7 @@ def long_channel(run: Run) -> list[Figure]:
     count = run.pick(10_000_000, 20_000)
     events, empty = run.directory / "events", run.directory / "empty"
     events.mkdir()
-    path = events / "long-channel.tsv"
+    path = events / f"{_LONG}.tsv"
     say(f"  writing {count:,} events")
     write_log(path, count)
     core = run.cores.server
@@ -70,7 +71,7 @@ def long_channel(run: Run) -> list[Figure]:
     say(f"  opened in {statistics.median(openings):.2f} s")
     with servers.hub(core, events) as hub:
         cold = _cold_resumes(hub.port, path, count, run.pick(10, 2))
-        warm = [_resume(hub.port, count) for _ in range(run.pick(300, 10))]
+        warm = [resume(hub.port, _LONG, count) for _ in range(run.pick(300, 10))]
     base = statistics.median(bases)
     opening = statistics.median(o - b for o, b in zip(openings, bases, strict=True))
     return [
@@ -106,18 +107,21 @@ def _cold_resumes(port: int, path: Path, count: int, times: int) -> list[float]:
         for _ in range(times):
             os.fdatasync(file)
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-            samples.append(_resume(port, count))
+            samples.append(resume(port, _LONG, count))
     finally:
         os.close(file)
     return samples
 
 
-def _resume(port: int, count: int) -> float:
-    """Milliseconds from before the connection until the event after a given one has come."""
-    number = count - random.randint(2, min(_FROM_END, count // 2))
+def resume(port: int, channel: str, count: int, first: int = 0) -> float:
+    """Of a channel of `write_log`: from before the connection until the event after one has come.
+
+    In milliseconds; the one is at random, near the end of the `count` events from `first` on.
+    """
+    number = first + count - random.randint(2, min(_FROM_END, count // 2))
     message = wire.request(
         "GET",
-        "/long-channel",
+        f"/{channel}",
         Accept="text/event-stream",
         Last_Event_ID=id_in_log(number).decode(),
     )
