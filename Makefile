@@ -7,14 +7,14 @@ CLIENTS := tests/clients
 PEER := benchmarks/peer
 ARGS ?=
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench crash clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run  ## Start the hub on port 9000 over ./events (ARGS='--port 9001 …')
 	$(BIN)/hub serve $(ARGS)
 
 test: $(VENV)/dev $(CLIENTS)/node_modules/made  ## Pass all tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/dev  ## Check style and types
 	$(BIN)/ruff check .
@@ -28,9 +28,13 @@ format: $(VENV)/dev
 bench: $(VENV)/dev $(PEER)/node_modules/made  ## Measure, and print a table
 	$(BIN)/python -m benchmarks $(ARGS)
 
+crash: $(VENV)/dev  ## Kill the hub again and again (ARGS=--long: 500 times), and look
+	$(BIN)/python -m evidence kill $(ARGS)
+
 # Debian ships venv as a package of its own.
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@echo "Setting up $(VENV), once; this takes a while"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy python3-venv \
 	  && $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made: install Debian's python3-venv" >&2; exit 1; }

@@ -34,6 +34,14 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+LONG = {"test_evidence.py", "test_many_channels.py", "test_benchmarks.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: the last would keep all workers waiting."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture
 def events(tmp_path: Path) -> Path:
     """The events directory of the test's hub."""

@@ -62,6 +62,7 @@ class HubProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}  # more of it, for the next start
         self._log = log
 
     @property
@@ -71,10 +72,14 @@ class HubProcess:
 
     def start(self) -> None:
         """Run the hub; return when it answers."""
+        self.begin()
+        wait_until(self._answers, "the hub answers at /health")
+
+    def begin(self) -> None:
+        """Run the hub; return at once."""
         assert self.process is None, "the hub is already running"
         with open(self._log, "ab") as log:
             self.process = self._run(log)
-        wait_until(self._answers, "the hub answers at /health")
 
     def stop(self) -> int:
         """Ask the hub to end (SIGTERM); return its exit status once it is gone."""
@@ -95,7 +100,7 @@ class HubProcess:
         return subprocess.Popen(
             [sys.executable, "-m", "hub", "serve", *place, *self.arguments],
             cwd=_ROOT,  # so it is the hub that the tests import
-            env=own,
+            env={**own, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

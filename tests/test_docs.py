@@ -2,16 +2,19 @@
 
 A ```console block holds commands behind `$ ` and what they print. Times and ids of
 commits may differ; a line `...` stands for any lines, `…` for a part of a line. A
-command that follows a channel goes on while the next block runs. A ```python block
-whose first line is a comment with a file name becomes that file.
+command that follows a channel goes on while the next block runs. A ```bash block is
+run, too. A ```python block whose first line is a comment with a file name becomes that
+file. Where git is asked, there is a small repository.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from hub import __version__, errors
 from hub.options import Options
 from hub.web.errors import status_of
 from tests.conftest import RunHub
+from tests.parts import require
 from tests.process import PATIENCE, HubProcess
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +40,12 @@ _VARYING = re.compile(
 )
 _FOLLOWS = ("-N", "count.py")
 
+_COMMITS = (
+    ("2026-03-01T09:00:00+01:00", "Ann", "First steps", "milk\n"),
+    ("2026-03-02T10:30:00+01:00", "Bob", "Tea can be ordered", "milk\ntea\nlemon\n"),
+    ("2026-03-03T14:20:00+01:00", "Ann", "Sugar, too", "milk\ntea\nsugar\nhoney\n"),
+)
+
 
 class Shell:
     """Runs the commands of one page in one directory."""
@@ -43,6 +53,21 @@ class Shell:
     def __init__(self, hub: HubProcess) -> None:
         self._hub = hub
         self._following: tuple[subprocess.Popen[bytes], Path, str] | None = None
+
+    def make_repository(self) -> None:
+        """A git repository of three commits, where the commands run."""
+        require("git")
+        place = self._hub.events.parent
+        own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        for number, (when, who, what, content) in enumerate(_COMMITS):
+            (place / "list.txt").write_text(content)
+            name = {"NAME": who, "EMAIL": f"{who}@example.com", "DATE": when}
+            roles = {
+                f"GIT_{role}_{key}": name[key] for role in ("AUTHOR", "COMMITTER") for key in name
+            }
+            begin = [] if number else [["git", "init", "-q"]]
+            for command in (*begin, ["git", "add", "list.txt"], ["git", "commit", "-qm", what]):
+                subprocess.run(command, cwd=place, check=True, env={**os.environ, **own, **roles})
 
     def run(self, block: str) -> None:
         """Run the commands of a block; compare what each prints with what it should."""
@@ -56,6 +81,12 @@ class Shell:
         if earlier:
             self._finish(*earlier)
 
+    def run_script(self, text: str) -> None:
+        """Run commands that print nothing which the page shows."""
+        command = ["bash", "-euo", "pipefail", "-c", self._local(text)]
+        place = self._hub.events.parent
+        subprocess.run(command, cwd=place, env=self._environment(), check=True, timeout=PATIENCE)
+
     def close(self) -> None:
         if self._following:
             self._finish(*self._following)
@@ -63,10 +94,16 @@ class Shell:
     def _local(self, text: str) -> str:
         return text.replace("http://localhost:9000", self._hub.url)
 
+    def _environment(self) -> dict[str, str]:
+        """That of a terminal in which the hub's own environment is active."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "HUB_URL": self._hub.url}
+
     def _print(self, command: str) -> str:
         done = subprocess.run(
             ["bash", "-c", 'curl() { command curl -sS "$@"; }; ' + self._local(command)],
             cwd=self._hub.events.parent,
+            env=self._environment(),
             capture_output=True,
             timeout=PATIENCE,
         )
@@ -78,6 +115,7 @@ class Shell:
             process = subprocess.Popen(
                 ["bash", "-c", "exec env PYTHONUNBUFFERED=1 " + self._local(command)],
                 cwd=self._hub.events.parent,
+                env=self._environment(),
                 stdout=file,
                 stderr=subprocess.DEVNULL,
             )
@@ -120,6 +158,8 @@ def test_transcripts(page: Path, run_hub: RunHub) -> None:
         return
     hub = run_hub()
     shell = Shell(hub)
+    if "git log" in page.read_text():
+        shell.make_repository()
     try:
         for kind, text in blocks:
             file = re.match(r"# (\w+\.py)\n", text)
@@ -128,6 +168,8 @@ def test_transcripts(page: Path, run_hub: RunHub) -> None:
                 (hub.events.parent / file[1]).write_text(source)
             elif kind == "console":
                 shell.run(text)
+            elif kind == "bash":
+                shell.run_script(text)
     finally:
         shell.close()
 

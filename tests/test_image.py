@@ -22,6 +22,7 @@ from tests.parts import missing
 from tests.process import free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "hub" / "web" / "ui"
 
 
 def _instructions() -> list[tuple[str, str]]:
@@ -55,7 +56,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-@pytest.mark.timeout(300)
 def test_the_images_command_runs_from_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
     port = free_port()
     settings = dict(re.findall(r"(HUB_\w+)=(\S+)", _last("ENV")))
@@ -80,6 +80,9 @@ def test_the_images_command_runs_from_the_wheel_alone(installed: Path, tmp_path:
         with urllib.request.urlopen(f"{url}/a-channel", data=b"hello") as answer:
             assert answer.status == 201
         assert (events / "a-channel.tsv").read_text().endswith("\t\thello\n")
+        for path in (path.relative_to(PAGE) for path in PAGE.rglob("*") if path.is_file()):
+            with urllib.request.urlopen(f"{url}/ui/{path}") as answer:
+                assert answer.read() == (PAGE / path).read_bytes()
         hub.send_signal(signal.SIGTERM)
         assert hub.wait(5) == 0
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunHub
-from tests.process import PATIENCE
+from tests.process import PATIENCE, wait_until
 
 
 def serve(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -31,7 +31,7 @@ def serve(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
     assert result.returncode == 1
     last = result.stderr.rstrip("\n").split("\n")[-1]
-    assert last.startswith("Error: ")
+    assert last.startswith("hub: ")
     for word in words:
         assert word in last
     assert "Traceback" not in result.stderr
@@ -91,3 +91,21 @@ def test_a_subscription_does_not_hold_the_end_up(run_hub: RunHub) -> None:
         assert hub.stop() == 0
         assert time.monotonic() - began < 2
         assert stream.read() == b":\n"
+
+
+def test_a_long_opening_does_not_hold_the_end_up(tmp_path: Path) -> None:
+    events = tmp_path / "events"
+    events.mkdir()
+    lines = b"".join(b"%d\t\tx\n" % number for number in range(100_000))
+    with open(events / "a-channel.tsv", "wb") as file:
+        for _ in range(40):  # seconds of reading
+            file.write(lines)
+    command = [sys.executable, "-m", "hub", "serve", "--port", "0", "--events", str(events)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        wait_until((events / ".hub" / "lock").exists, "it has begun to open")
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert time.monotonic() - began < 2
+        assert "the next start reads them again" in process.stderr.read()
