@@ -22,7 +22,7 @@ export function codeEditor({ label, value, least = 1, onRun, onChange = () => {}
     autocomplete: "off",
     wrap: "off",
     onFocus: () => (isEdited = false),
-    onPointerdown: () => setTimeout(() => (isEdited = true)), // behind the focus
+    onClick: () => (isEdited = true), // which comes behind the focus
     onInput: () => ((isEdited = true), fit(), onChange()),
     onKeydown: press,
   });
