@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
 
 from hub import sse
+from hub.blocks import Block, Blocks
 from hub.engines.base import BLOCK, Committed, Engine
-from hub.errors import Busy, HubError
-from hub.formats import TSV, Row
+from hub.errors import Busy
 from hub.lines import lines_of_format
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,6 @@ BEHIND_BYTES = 64 * 1024 * 1024
 
 SLOW_BLOCK = 16 * 1024
 """Bytes that each of them may have on their way in any case."""
-
-CACHED_BLOCKS = 16
-"""Framed pieces of logs kept for subscribers that catch up side by side."""
 
 
 class Transport(Protocol):
@@ -101,6 +98,8 @@ class Subscription:
                         return
                     if frames:
                         self.transport.write(frames)
+                    else:
+                        await asyncio.sleep(0)  # what is held comes without waiting
                     continue
                 self._left = asyncio.get_running_loop().create_future()
                 subscriptions.enter(self)
@@ -167,9 +166,7 @@ class Subscriptions:
         # By log, then by event type (None: all): dictionaries keep their order.
         self._live: dict[str, dict[bytes | None, _Audience]] = {}
         self._open: set[Subscription] = set()
-        self._blocks: OrderedDict[
-            tuple[str, bytes | None, int, int], asyncio.Future[tuple[bytes, int]]
-        ] = OrderedDict()
+        self._blocks = Blocks(engine)
         self._tickers: list[asyncio.Task[None]] = []
         self._sending: deque[_Sending] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -263,7 +260,7 @@ class Subscriptions:
             return
         rows = None
         if commit.lines is not None and len(self._sending) < GROUPS_HELD:
-            rows = self._rows(commit.log.format, commit.lines)
+            rows = lines_of_format(commit.log.format, self._engine.keys).rows(commit.lines)
         for only, audience in audiences.items():
             # With many groups on their way, reading the file costs less than holding them.
             held = len(self._sending) < GROUPS_HELD
@@ -314,23 +311,10 @@ class Subscriptions:
         finally:
             self._sender = None
 
-    async def block(self, subscription: Subscription, end: int) -> tuple[bytes, int]:
-        """The next frames for a subscriber that is behind, and the place after them.
-
-        Subscribers that catch up side by side share what is read and framed.
-        """
-        key = (subscription.name, subscription.only, subscription.place, self._block_size())
-        found = self._blocks.get(key)
-        if found is None:
-            found = asyncio.ensure_future(self._frame(*key, end))
-            self._blocks[key] = found
-            if len(self._blocks) > CACHED_BLOCKS:
-                self._blocks.popitem(last=False)
-        try:
-            return await asyncio.shield(found)
-        except HubError:
-            self._blocks.pop(key, None)
-            raise
+    async def block(self, subscription: Subscription, end: int) -> Block:
+        """The next frames for a subscriber that is behind, and the place after them."""
+        each = subscription
+        return await self._blocks.read(each.name, each.only, each.place, end, self._block_size())
 
     def _block_size(self) -> int:
         # One of a few sizes, so that those who catch up side by side have the same.
@@ -338,17 +322,6 @@ class Subscriptions:
         while size > SLOW_BLOCK and size * self.behind_count > BEHIND_BYTES:
             size //= 2
         return size
-
-    async def _frame(
-        self, name: str, only: bytes | None, place: int, size: int, end: int
-    ) -> tuple[bytes, int]:
-        lines = await self._engine.read(name, place, end, size)
-        log = self._engine.find(name)
-        rows = self._rows(TSV if log is None else log.format, lines)
-        return sse.frames(rows, only), place + len(lines)
-
-    def _rows(self, form: str, lines: bytes) -> list[Row]:
-        return lines_of_format(form, self._engine.keys).rows(lines)
 
     def _unlive(self, subscription: Subscription) -> None:
         audiences = self._live.get(subscription.name)

@@ -34,7 +34,7 @@ def _set(words: str) -> frozenset[str]:
 # has the version and nothing else, so that everybody may import it.
 _VALUES = _set("hub hub.errors hub.event hub.options hub.formats hub.document")
 _CORE = _VALUES | _set("hub.batch hub.commit hub.lines hub.sse hub.matcher hub.selector hub.window")
-_SERVICES = _set("hub.subscription hub.streams hub.consumers")
+_SERVICES = _set("hub.blocks hub.subscription hub.streams hub.consumers")
 _ENGINES = _set("hub.storage hub.engines")
 LAYERS = {
     "core": Layer(_CORE, frozenset(), _set("msgspec"), _set("asyncio os socket threading")),
