@@ -70,10 +70,10 @@ class HubProcess:
         """Everything that the hub has logged, over all its lives."""
         return self._log.read_text() if self._log.exists() else ""
 
-    def start(self) -> None:
-        """Run the hub; return when it answers."""
+    def start(self, seconds: float = PATIENCE) -> None:
+        """Run the hub; return when it answers, and fail when it still does not in the end."""
         self.begin()
-        wait_until(self._answers, "the hub answers at /health")
+        wait_until(self._answers, "the hub answers at /health", seconds)
 
     def begin(self) -> None:
         """Run the hub; return at once."""
