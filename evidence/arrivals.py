@@ -11,6 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from evidence.run import Broken, check
@@ -31,18 +32,30 @@ class Arrivals:
         self.published = 0
         self._told: dict[int, bytes] = {}  # number: id
         self._path = f"/{channel}?event=load"
-        self._sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
-        self._epoll = select.epoll()
-        for each in self._sockets:
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._epoll.register(each, select.EPOLLIN)
+        self._port = port
 
     def publish(self, seconds: float, look: Callable[[], None]) -> list[float]:
         """Publish for so long; how many seconds each was late when it was answered, sorted.
 
-        `look` is called about twice a second.
+        `look` is called about twice a second. Connects anew: a hub closes what is idle for long.
         """
-        sockets = {each.fileno(): each for each in self._sockets}
+        with ExitStack() as stack:
+            epoll = stack.enter_context(select.epoll())
+            sockets: dict[int, socket.socket] = {}
+            for _ in range(CONNECTIONS):
+                each = stack.enter_context(socket.create_connection(("127.0.0.1", self._port)))
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                epoll.register(each, select.EPOLLIN)
+                sockets[each.fileno()] = each
+            return self._publish(epoll, sockets, seconds, look)
+
+    def _publish(
+        self,
+        epoll: select.epoll,
+        sockets: dict[int, socket.socket],
+        seconds: float,
+        look: Callable[[], None],
+    ) -> list[float]:
         free = list(sockets.values())
         waiting: dict[int, tuple[float, int]] = {}
         late: list[float] = []
@@ -63,7 +76,7 @@ class Arrivals:
             pause = 0.2
             if sent < count and free:
                 pause = max(0.0, began + sent / self.rate - time.monotonic())
-            for number, _ in self._epoll.poll(pause):
+            for number, _ in epoll.poll(pause):
                 answer = sockets[number].recv(4096)
                 answered = time.monotonic()
                 check(answer.startswith(b"HTTP/1.1 201 "), f"a post was answered {answer!r}")
@@ -81,12 +94,6 @@ class Arrivals:
         stored = {int(number): identity for identity, number in found}
         check(len(found) == len(stored), "an event is in the log twice")
         check(stored == self._told, "the log has other events than those that were acknowledged")
-
-    def close(self) -> None:
-        """Close the connections."""
-        for each in self._sockets:
-            each.close()
-        self._epoll.close()
 
     def _post(self) -> bytes:
         body = b"%010d %b" % (self.published, _FILLER)
