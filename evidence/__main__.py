@@ -21,6 +21,7 @@ PROGRAMS: dict[str, str] = {
     "faults": "evidence.faults:faults",
     "flood": "evidence.flood:flood",
     "fuzz": "evidence.fuzz:fuzz",
+    "index": "evidence.indexdamage:every_byte",
     "kill": "evidence.kill:kill",
     "load": "evidence.load:load",
     "power": "evidence.power:power",

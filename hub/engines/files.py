@@ -33,6 +33,7 @@ from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
 from hub.storage.plan import Scope
+from hub.storage.soundness import faults
 from hub.storage.store import Store
 from hub.storage.watches import CommitGuard, condition_conflict
 
@@ -119,7 +120,7 @@ class FilesEngine:
         return await self._store.make(name, form)
 
     async def seal(self, name: str) -> None:
-        with _as_write_failed(name):
+        with self._as_write_failed(name):
             await self._store.seal(self._store.logs[name])
 
     def commit(
@@ -202,19 +203,19 @@ class FilesEngine:
         return self._store.derived
 
     async def derive(self, name: str, matcher: Matcher) -> None:
-        with _as_write_failed(name):
+        with self._as_write_failed(name):
             await self._store.derive(name, matcher)
 
     async def underive(self, name: str) -> None:
-        with _as_write_failed(name):
+        with self._as_write_failed(name):
             await self._store.underive(name)
 
     async def version_of(self, derived: str) -> int:
-        with _as_write_failed(derived):
+        with self._as_write_failed(derived):
             return (await self._store.follow(derived)).version
 
     async def read_derived(self, name: str, revisions: Sequence[int]) -> list[bytes]:
-        with _as_write_failed(name):
+        with self._as_write_failed(name):
             row = await self._store.follow(name)
         found = await self._read_index(_members, row.number, revisions)
         if found is None:  # it was removed meanwhile, and perhaps made again
@@ -226,10 +227,32 @@ class FilesEngine:
         try:
             found: T = await wrap(self._with_index)(work, *args, executor=self._threads)
         except (OSError, sqlite3.Error) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-                self._store.sequencer.condemn()
+            self._condemn_if_damaged(error)
             raise ReadFailed(f"the global order could not be read: {error}") from error
+        except (TypeError, ValueError, LookupError, ArithmeticError, MemoryError) as error:
+            # What stands in a long index is not looked at before it is read.
+            if await wrap(self._with_index)(_is_sound, executor=self._threads):
+                raise
+            self._store.sequencer.condemn()
+            raise ReadFailed(f"the global order could not be read: {error!r}") from error
         return found
+
+    @contextmanager
+    def _as_write_failed(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._condemn_if_damaged(error)
+            raise IndexFailed(f"the index could not be written: {error}") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise WriteFailed(
+                f"what is said of stream {name!r} was not stored: {reason}"
+            ) from error
+
+    def _condemn_if_damaged(self, error: Exception) -> None:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+            self._store.sequencer.condemn()
 
     def _with_index(self, work: Callable[..., T], *args: object) -> T:
         readers, opened = self._readers, self._store.index_opened
@@ -259,15 +282,11 @@ def _written(files: Sequence[tuple[str, Path]]) -> dict[str, int]:
     return found
 
 
-@contextmanager
-def _as_write_failed(name: str) -> Iterator[None]:
+def _is_sound(db: sqlite3.Connection, sources: Sources) -> bool:
     try:
-        yield
-    except sqlite3.Error as error:
-        raise IndexFailed(f"the index could not be written: {error}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise WriteFailed(f"what is said of stream {name!r} was not stored: {reason}") from error
+        return not any(faults(db))
+    except sqlite3.Error:
+        return False
 
 
 def _place(db: sqlite3.Connection, sources: Sources, log: Log, revision: int) -> int:

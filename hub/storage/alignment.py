@@ -79,14 +79,36 @@ class Alignment:
         numbered = {log.number: log for log in logs if log.number}
         self._label(numbered)
         self._sequencer.load(numbered, highest)
+        rescued = self._index.rescued
+        if rescued:
+            head = self._sequencer.head  # it is not 0 if this was begun before
+            records = [each for each in rescued.records if each.position > head]
+            self._sequencer.adopt(as_told(self._disk, tails, records))
+            self._sequencer.skip(rescued.last)
         records = self._told()
         self._sequencer.adopt(as_told(self._disk, tails, records))
         if records:
             self._sequencer.skip(records[-1].last)
+        self._tell_of(tails.values())
         self._sequencer.adopt(in_time_order(self._disk, tails.values()))
         # Its log may hold what failed to sync in the life before: then it is not on the disk.
         self._index.checkpoint()
         self._journal.clear()
+        self._index.rescued = None
+
+    def _tell_of(self, tails: Iterable[Tail]) -> None:
+        """Say that the order between logs is a guess, where it is one.
+
+        After a kill nobody was told these positions. But if the end of the index or of
+        the journal was lost, it looks the same.
+        """
+        counts = [count for tail in tails if (count := tail.log.version - tail.revision + 1) > 0]
+        if self._sequencer.head and len(counts) > 1:
+            logger.warning(
+                "%d events of %d logs had no position: they get theirs in the order of time",
+                sum(counts),
+                len(counts),
+            )
 
     def _told(self) -> list[Record]:
         """What goes on right behind the index, without a gap, of the positions that were told."""

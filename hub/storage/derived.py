@@ -18,6 +18,7 @@ from hub.matcher import Matcher
 from hub.storage.index import Index
 from hub.storage.order import OrderCursor, Slice, Sources
 from hub.storage.plan import Scope
+from hub.storage.soundness import PUT_DERIVED
 
 PIECE_SECONDS = 0.03
 """About how long one piece may take."""
@@ -25,6 +26,8 @@ PIECE_SECONDS = 0.03
 LEAST_PIECE = 1000
 MOST_PIECE = 1_000_000
 """Positions that one piece goes over."""
+
+_ROWS = "SELECT number, name, matcher, version, looked, total FROM derived"
 
 
 class Derived(Struct):
@@ -35,6 +38,7 @@ class Derived(Struct):
     matcher: str
     version: int  # events in it
     looked: int  # position up to which events were looked at
+    total: int = 0  # of the positions of its events
 
 
 class DerivedStreams:
@@ -51,7 +55,7 @@ class DerivedStreams:
         Raises `sqlite3.Error`.
         """
         self._rows.clear()
-        for found in self._index.db.execute("SELECT * FROM derived").fetchall():
+        for found in self._index.db.execute(_ROWS).fetchall():
             row = Derived(*found)
             matcher = defined.get(row.name)
             if matcher is not None and matcher.text == row.matcher:
@@ -88,9 +92,10 @@ class DerivedStreams:
     def _extend(self, row: Derived, found: list[int], looked: int) -> Derived:
         """Write the row of a stream, and the positions of its newest events."""
         version = row.version + len(found)
-        row = Derived(row.number, row.name, row.matcher, version, looked)
+        total = row.total + sum(found)
+        row = Derived(row.number, row.name, row.matcher, version, looked, total)
         with self._index.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO derived VALUES (?,?,?,?,?)", astuple(row))
+            db.execute(PUT_DERIVED, astuple(row))
             first = version - len(found) + 1
             db.executemany(
                 "INSERT INTO members VALUES (?,?,?)",

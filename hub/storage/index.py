@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +26,19 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from hub.storage.rescue import Rescued, rescue
 from hub.storage.schema import SCHEMA, VERSION
+from hub.storage.soundness import (
+    GIVE,
+    GROW_RUN,
+    PUT_RUN,
+    check,
+    check_head,
+    checksum_of,
+    forget,
+    sum_anew,
+    sums_of,
+)
 
 CHECKED_BYTES = 16 * 1024 * 1024
 """Bytes up to which an index is checked whole when it is opened: that reads all of it."""
@@ -41,10 +52,8 @@ _BUSY_MILLISECONDS = 5000  # for a person who looks into it with other programs
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 _PUT_LOG = "INSERT OR REPLACE INTO logs VALUES (?,?,?,?,?,?,?,?,?,?)"
-_PUT_RUN = "INSERT INTO runs VALUES (?,?,?,?,?,?,?)"
-_GROW_RUN = "UPDATE runs SET count = ?, size = ?, checksum = ? WHERE position = ?"
+SELECT_RUNS = "SELECT position, log, revision, offset, count, size, checksum FROM runs"
 _PUT_POSTING = "INSERT OR IGNORE INTO postings VALUES (?,?)"
-_GIVE = "UPDATE given SET position = max(position, ?)"
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +108,7 @@ class Index:
         # Whether a commit is synced, and waits for others: as far as it was said.
         self._syncs: bool | None = None
         self._waits: bool | None = None
+        self.rescued: Rescued | None = None  # from one that was made anew: for who aligns it
         self.opened = 0  # times: connections of before may be to a file that is gone
 
     def open(self) -> list[Entry]:
@@ -109,22 +119,25 @@ class Index:
         try:
             return self._load()
         except Exception as error:  # a damaged one fails in any way
-            self.close()
+            self._let_go()
             passing = isinstance(error, OSError | MemoryError | sqlite3.OperationalError)
             if passing and not is_damage(error):
                 raise
             logger.warning("index %s is rebuilt from the logs: %s", self._path, error)
+            self.rescued = rescue(self._path)
         try:
             for each in self._path.parent.glob(self._path.name + "*"):
                 each.unlink()
             return self._load()
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def _load(self) -> list[Entry]:
         if self._condemned.exists():
             raise sqlite3.DatabaseError("damage was found in it")
+        with suppress(FileNotFoundError):
+            check_head(self._path)
         self._syncs = self._waits = None
         self.opened += 1
         self._db = db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -138,9 +151,11 @@ class Index:
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, this hub needs {VERSION}")
         if self._path.stat().st_size <= CHECKED_BYTES:
-            (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if state != "ok":
-                raise sqlite3.DatabaseError(state)
+            for part, reason in list(check(db)):
+                text = "index %s: %s are found anew: %s"
+                logger.warning(text, self._path, part.value, reason)
+                with self.transaction():
+                    forget(db, part)
         # A file that could not be opened for writing just now is open for reading only, for good.
         db.execute("DELETE FROM given WHERE 0")
         self.head()
@@ -184,15 +199,19 @@ class Index:
         with self.transaction(wait=wait) as db:
             if additions.logs:
                 db.executemany(_PUT_LOG, map(_row, additions.logs))
+            sums = sums_of(additions.postings)
             if additions.grown:
-                run = additions.grown
-                db.execute(_GROW_RUN, (run.count, run.size, run.checksum, run.position))
+                run, more = additions.grown, sums.get(additions.grown.position, 0)
+                db.execute(GROW_RUN, (run.count, run.size, run.checksum, more, run.position))
             for run in additions.runs:
-                db.execute(_PUT_RUN, astuple(run))
+                db.execute(PUT_RUN, (*astuple(run), sums.get(run.position, 0)))
             if additions.postings:
+                before = db.total_changes
                 db.executemany(_PUT_POSTING, additions.postings)
+                if db.total_changes - before < len(additions.postings):  # some were there
+                    sum_anew(db, sums)
             if additions.given:
-                db.execute(_GIVE, (additions.given,))
+                db.execute(GIVE, (additions.given,))
 
     @contextmanager
     def transaction(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
@@ -249,7 +268,7 @@ class Index:
 
     def last_run(self) -> Run | None:
         """The last run of the global order."""
-        row = self.db.execute("SELECT * FROM runs ORDER BY position DESC LIMIT 1").fetchone()
+        row = self.db.execute(f"{SELECT_RUNS} ORDER BY position DESC LIMIT 1").fetchone()
         return Run(*row) if row else None
 
     def covered(self, log: int) -> tuple[int, int]:
@@ -270,12 +289,12 @@ class Index:
     def skip(self, position: int) -> None:
         """Let a position, and all before it, count as given. Raises `sqlite3.Error`."""
         with self.transaction() as db:
-            db.execute(_GIVE, (position,))
+            db.execute(GIVE, (position,))
 
     def beyond(self, log: int, offset: int) -> list[Run]:
         """The runs of a log that reach beyond an offset, in their order."""
         rows = self.db.execute(
-            "SELECT * FROM runs WHERE log = ? AND offset + size > ? ORDER BY revision",
+            f"{SELECT_RUNS} WHERE log = ? AND offset + size > ? ORDER BY revision",
             (log, offset),
         )
         return [Run(*row) for row in rows]
@@ -286,10 +305,12 @@ class Index:
         """Write what runs of a log have become, and drop those that are gone."""
         with self._reordering() as db:
             db.executemany("DELETE FROM runs WHERE position = ?", [(run.position,) for run in gone])
-            for run in changed:
+            runs = list(changed)
+            for run in runs:
                 db.execute("DELETE FROM runs WHERE position = ?", (run.position,))
-                db.execute(_PUT_RUN, astuple(run))
+                db.execute(PUT_RUN, (*astuple(run), 0))
             db.executemany(_PUT_POSTING, postings)
+            sum_anew(db, [run.position for run in runs])
 
     def labelled(self) -> str:
         """By which keys of payloads the terms were found; "" in a new index."""
@@ -298,14 +319,15 @@ class Index:
 
     def runs(self) -> Iterator[Run]:
         """Every run, log by log."""
-        return (Run(*row) for row in self.db.execute("SELECT * FROM runs ORDER BY log, revision"))
+        return (Run(*row) for row in self.db.execute(f"{SELECT_RUNS} ORDER BY log, revision"))
 
     def label(self, keys: str, postings: Iterable[tuple[int, int]]) -> None:
         """Put other terms in the place of all that were found."""
         with self.transaction() as db:
             db.execute("DELETE FROM postings")
             db.executemany(_PUT_POSTING, postings)
-            db.execute("UPDATE labelled SET keys = ?", (keys,))
+            db.execute("UPDATE labelled SET keys = ?1, again = ?1", (keys,))
+            sum_anew(db)
 
     def forget(self, logs: Collection[int]) -> None:
         """Drop all that is known of logs that are gone."""
@@ -320,7 +342,7 @@ class Index:
     def _reordering(self) -> Iterator[sqlite3.Connection]:
         """A transaction that changes what was in order before."""
         with self.transaction() as db:
-            db.execute(_GIVE, (self.head(),))
+            db.execute(GIVE, (self.head(),))
             yield db
             # They may hold events that are gone, or lack some: each is followed anew.
             db.execute("DELETE FROM members")
@@ -328,10 +350,13 @@ class Index:
 
     def close(self) -> None:
         """Close the file; the index can be opened again."""
-        db = self._db
-        if db is not None:
+        if self._db is not None:
             self.checkpoint()  # while readers are there, closing alone makes none
-            db.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._db is not None:
+            self._db.close()
             self._db = None
 
 
@@ -345,15 +370,11 @@ def is_damage(error: BaseException) -> bool:
 
 def _row(entry: Entry) -> tuple[object, ...]:
     fields = astuple(entry)
-    return (*fields, _checksum(fields))
-
-
-def _checksum(fields: tuple[object, ...]) -> int:
-    return zlib.crc32(repr(fields).encode())
+    return (*fields, checksum_of(fields))
 
 
 def _checked(*row: Any) -> Entry:
     fields = (*row[:8], bool(row[8]))
-    if row[9] != _checksum(fields):
+    if row[9] != checksum_of(fields):
         raise sqlite3.DatabaseError(f"the row of {row[1]!r} is damaged")
     return Entry(*fields)

@@ -19,14 +19,18 @@ from msgspec import Struct
 from hub.document import Keys
 from hub.event import file_name
 from hub.storage import search
-from hub.storage.index import Entry, Run, _checked
+from hub.storage.index import SELECT_RUNS, Entry, Run, _checked
 from hub.storage.logfile import Disk, opened
 from hub.storage.places import count
 from hub.storage.schema import VERSION
+from hub.storage.soundness import check_head, check_tables, faults
 from hub.storage.terms import terms_of
 
 PIECE = 1024 * 1024
 """Bytes read at a time."""
+
+# What comes of numbers that are none, or of no length that a file has.
+_UNREADABLE = (sqlite3.Error, TypeError, ValueError, ArithmeticError, MemoryError)
 
 _POSTING = "SELECT 1 FROM postings WHERE term = ? AND position = ?"
 
@@ -70,11 +74,12 @@ class IndexCheck:
             return
         try:
             yield from self._open()
-        except (sqlite3.Error, ValueError) as error:  # the latter: of the keys, from msgspec
+        except _UNREADABLE as error:
             self.close()
             yield Finding(self._path, f"it cannot be read: {error}")
 
     def _open(self) -> Iterator[Finding]:
+        check_head(self._path)
         self._db = db = self._connect()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
@@ -89,6 +94,9 @@ class IndexCheck:
         for (fault,) in db.execute("PRAGMA integrity_check(10)"):
             if fault != "ok":
                 yield Finding(self._path, fault)
+        check_tables(db)
+        for part, reason in faults(db):
+            yield Finding(self._path, f"{part.value}: {reason}")
         (keys,) = db.execute("SELECT keys FROM labelled").fetchone()
         self._keys = msgspec.json.decode(keys, type=Keys) if keys else None
         for row in db.execute("SELECT * FROM logs"):
@@ -117,7 +125,7 @@ class IndexCheck:
         try:
             yield from self._check_entry(entry, path)
             yield from self._check_runs(self._db, entry, path, advance)
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             yield Finding(self._path, f"it cannot be read: {error}")
             self.close()
         except OSError as error:
@@ -185,7 +193,7 @@ class IndexCheck:
 
     @staticmethod
     def _runs(db: sqlite3.Connection, log: int) -> Iterator[Run]:
-        rows = db.execute("SELECT * FROM runs WHERE log = ? ORDER BY revision", (log,))
+        rows = db.execute(f"{SELECT_RUNS} WHERE log = ? ORDER BY revision", (log,))
         return (Run(*row) for row in rows)
 
     def check_order(self, files: Mapping[tuple[str, str], Path]) -> Iterator[Finding]:
@@ -196,7 +204,7 @@ class IndexCheck:
             yield from self._check_gone(self._db, files)
             yield from self._check_positions(self._db)
             yield from self._check_derived(self._db)
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             yield Finding(self._path, f"it cannot be read: {error}")
 
     def _check_gone(

@@ -4,7 +4,7 @@ Owns their columns, and the number that changes with them, or with what stands
 in them: an index of another version is made anew.
 """
 
-VERSION = 5
+VERSION = 6
 
 DAMAGED = -1
 """As the modification time of a log: it was damaged when the index came to know it."""
@@ -30,29 +30,35 @@ CREATE TABLE runs (
     offset INTEGER NOT NULL,      -- bytes
     count INTEGER NOT NULL,       -- events
     size INTEGER NOT NULL,        -- bytes
-    checksum INTEGER NOT NULL     -- CRC-32 of the bytes
+    checksum INTEGER NOT NULL,    -- CRC-32 of the bytes
+    terms INTEGER NOT NULL,       -- the sum of its postings
+    control INTEGER NOT NULL      -- the sum of all these: see `soundness`, also for those below
 );
 CREATE UNIQUE INDEX runs_by_revision ON runs (log, revision);
-CREATE UNIQUE INDEX runs_by_log ON runs (log, position);
+CREATE INDEX runs_by_log ON runs (log); -- and position, as in every index of this table
 CREATE TABLE postings (
     term INTEGER NOT NULL,
     position INTEGER NOT NULL,    -- of the run
     PRIMARY KEY (term, position)
 ) WITHOUT ROWID;
 CREATE TABLE given (
-    position INTEGER NOT NULL     -- the highest of events that are gone: never to be given again
+    position INTEGER NOT NULL,    -- the highest of events that are gone: never to be given again
+    control INTEGER NOT NULL
 );
-INSERT INTO given VALUES (0);
+INSERT INTO given VALUES (0, 0);
 CREATE TABLE labelled (
-    keys TEXT NOT NULL            -- of payloads, by which the terms were found
+    keys TEXT NOT NULL,           -- of payloads, by which the terms were found
+    again TEXT NOT NULL           -- the same, so that damage shows
 );
-INSERT INTO labelled VALUES ('');
+INSERT INTO labelled VALUES ('', '');
 CREATE TABLE derived (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     matcher TEXT NOT NULL,
     version INTEGER NOT NULL,     -- events in it
-    looked INTEGER NOT NULL       -- position up to which events were looked at
+    looked INTEGER NOT NULL,      -- position up to which events were looked at
+    total INTEGER NOT NULL,       -- of the positions of its events
+    control INTEGER NOT NULL
 );
 CREATE TABLE members (
     derived INTEGER NOT NULL,

@@ -318,8 +318,8 @@ class Store:
         except OSError as error:
             raise StartupError(f"cannot use the events directory: {error}") from error
         self.logs = opening.logs
-        if self.logs and not entries:
-            logger.info("there was no index: %d logs were read to make it", len(self.logs))
+        if self.logs and not entries and not self._index.rescued:
+            logger.warning("there was no index: %d logs were read to make it", len(self.logs))
         if self._durability is not Durability.OS:
             sync_found(self.disk, self.path, opening.changed)
         for record in self._catalog.load():

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.engines.base import Committed, Engine, Selection
+from hub.engines import files
+from hub.engines.base import Committed, Engine, Scope, Selection
 from hub.engines.files import FilesEngine
 from hub.errors import (
     Closing,
     DirectoryLocked,
+    IndexFailed,
     LogUnavailable,
     ReadFailed,
     UnknownId,
@@ -25,7 +29,7 @@ from hub.errors import (
 )
 from hub.formats import Batch
 from hub.matcher import compile_matcher
-from hub.storage import places
+from hub.storage import index, places
 from hub.storage.logfile import Disk
 from tests.storage.disks import FaultyDisk
 from tests.web.wire import append_by_hand, rows
@@ -220,3 +224,71 @@ async def test_a_derived_stream_that_is_another_one_meanwhile(engine: Engine) ->
     with pytest.raises(UnknownStream, match="or no longer"):  # a reader of the first one reads on
         await engine.read_derived("view", range(1, 4))
     assert len(await engine.read_derived("view", range(2, 0, -1))) == 2
+
+
+async def test_a_long_index_whose_numbers_are_none_is_found_by_who_reads_it(
+    events: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not looked through when it is opened."""
+    monkeypatch.setattr(index, "CHECKED_BYTES", 0)
+    engine = FilesEngine(events)
+    await engine.open()
+    await fill(engine)
+    await engine.append("later", Batch.of_one("", "", b""))
+    await engine.close()
+    with closing(sqlite3.connect(events / ".hub" / "index.sqlite")) as db:
+        db.execute("UPDATE runs SET offset = 'none' WHERE position = 1")
+        db.commit()
+    for sound in (False, True):
+        engine = FilesEngine(events)
+        await engine.open()
+        cursor = engine.cursor(Scope(), 1, 3)
+        if sound:
+            assert await engine.read_order(cursor)
+        else:
+            with pytest.raises(ReadFailed, match="ValidationError"):
+                await engine.read_order(cursor)
+        await engine.close()
+    assert "the index is damaged: there are no positions until the next start" in caplog.text
+
+
+async def test_a_derived_stream_that_cannot_be_followed_for_damage_is_made_anew(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "CHECKED_BYTES", 0)
+    for sound in (True, False, True):
+        engine = FilesEngine(events)
+        await engine.open()
+        await engine.derive("view", compile_matcher({"payload": {"type": "a"}}))
+        await fill(engine)
+        if sound:
+            assert await engine.version_of("view") > 0
+        else:
+            with pytest.raises(IndexFailed, match="malformed"):
+                await engine.version_of("view")
+        await engine.close()
+        if engine.head == 3:
+            path = events / ".hub" / "index.sqlite"
+            with closing(sqlite3.connect(path)) as db:
+                (page,) = db.execute(
+                    "SELECT rootpage FROM sqlite_master WHERE name = 'members'"
+                ).fetchone()
+            content = path.read_bytes()
+            at = (page - 1) * 4096
+            path.write_bytes(content[:at] + b"\xff" * 4096 + content[at + 4096 :])
+
+
+async def test_what_goes_wrong_with_a_sound_index_is_no_damage(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(engine)
+    assert await engine.settle() == 3
+
+    def fail(*_: object) -> None:
+        raise ValueError("a mistake in the hub")
+
+    monkeypatch.setattr(files, "_place", fail)
+    with pytest.raises(ValueError, match="a mistake"):
+        await engine.place(NAME, 2)
+    assert "damage" not in caplog.text
+    assert await engine.read_order(engine.cursor(Scope(), 1, 3))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from hub.event import file_name, id_at
 from hub.formats import NDJSON, TSV
-from hub.storage.index import Index, Run
+from hub.storage.index import SELECT_RUNS, Index, Run
 from hub.storage.log import Committed, Log
+from hub.storage.soundness import faults
 from tests import documents
 
 BASE = documents.BASE
@@ -62,13 +63,12 @@ class Logs:
 
 def runs_of(index: Index) -> list[Run]:
     """All runs, in the order of their positions."""
-    return [
-        Run(*row) for row in index.db.execute("SELECT * FROM runs ORDER BY position").fetchall()
-    ]
+    return [Run(*row) for row in index.db.execute(f"{SELECT_RUNS} ORDER BY position").fetchall()]
 
 
 def order_of(index: Index, logs: Logs) -> dict[int, tuple[str, int]]:
     """The log's name and the revision at each position, as the index has it."""
+    assert list(faults(index.db)) == []
     by_number = {log.number: log for log in logs.all if log.number}
     found: dict[int, tuple[str, int]] = {}
     for run in runs_of(index):

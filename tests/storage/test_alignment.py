@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from hub.document import KEYS, Keys
 from hub.formats import NDJSON, TSV
 from hub.storage import runs as runs_module
+from hub.storage import sequencer as sequencer_module
 from hub.storage.alignment import Alignment, Found
 from hub.storage.index import Index
 from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
+from hub.storage.rescue import Rescued
 from hub.storage.sequencer import Sequencer
+from hub.storage.soundness import faults
 from hub.storage.terms import terms_of
 from tests.storage.disks import FaultyDisk
 from tests.storage.logs import Logs, order_of, runs_of
@@ -69,6 +72,7 @@ class Bench:
 
     def check(self, keys: Keys = KEYS) -> None:
         """The runs of sound logs tell what stands in the files."""
+        assert list(faults(self.index.db)) == []
         postings = set(self.index.db.execute("SELECT * FROM postings"))
         for run in runs_of(self.index):
             (log,) = [each for each in self.logs.all if each.number == run.log]
@@ -100,7 +104,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def follow_something(bench: Bench) -> None:
-    bench.index.db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11)")
+    bench.index.db.execute("INSERT INTO derived VALUES (1,'view','{}',0,11,0,56)")
 
 
 def is_followed(bench: Bench) -> bool:
@@ -446,6 +450,58 @@ def test_positions_of_what_is_gone_are_not_given_again(bench: Bench) -> None:
     assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1)}
     bench.logs.grow(b)
     assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1), 6: ("log-b", 2)}
+
+
+def test_what_an_index_that_is_gone_told_is_kept(bench: Bench) -> None:
+    a, b, c = (bench.logs.make(f"log-{name}") for name in "abc")
+    for log in (a, b, c):
+        bench.logs.grow(log, 3)
+    records = [Record(1, 1, 2, "log-c"), Record(4, 1, 1, "log-b"), Record(5, 3, 1, "log-c")]
+    records += [Record(6, 1, 2, "log-gone"), Record(8, 2, 1, "log-b")]
+    bench.index.rescued = Rescued(records, 9)
+    bench.journal.append([Record(10, 3, 1, "log-b"), Record(11, 1, 1, "log-a")], 0)
+    told = {1: ("log-c", 1), 2: ("log-c", 2), 4: ("log-b", 1), 5: ("log-c", 3), 8: ("log-b", 2)}
+    told |= {10: ("log-b", 3), 11: ("log-a", 1)}
+    after = bench.align()
+    assert after == told | {12: ("log-a", 2), 13: ("log-a", 3)}
+    assert bench.index.rescued is None
+    assert bench.align() == after
+
+
+def test_what_it_told_is_kept_also_if_that_fails_half_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 1)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    for log in (a, b):
+        bench.logs.grow(log, 4)
+    told = [Record(at + 1, at // 2 + 1, 1, f"log-{'ab'[(at + 1) % 2]}") for at in range(8)]
+    bench.index.rescued = Rescued(told, 8)
+    disk = FaultyDisk("pread", 2, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        bench.align(disk=disk)
+    assert 0 < bench.index.head() < 8
+    after = bench.align()
+    assert after == {at: (f"log-{'ab'[at % 2]}", (at + 1) // 2) for at in range(1, 9)}
+
+
+def test_where_the_order_between_logs_is_a_guess_that_is_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 2)
+    bench.align()
+    bench.logs.grow(a, 3)
+    bench.align()
+    bench.logs.grow(a)
+    bench.logs.grow(b, 2)
+    bench.journal.append([Record(6, 6, 1, "log-a")], 5)
+    bench.align()  # the order follows from the one log's
+    assert "had no position" not in caplog.text
+    bench.logs.grow(a, 2)
+    bench.logs.grow(b)
+    bench.align()
+    assert "3 events of 2 logs had no position: they get theirs in the order" in caplog.text
 
 
 def test_a_journal_that_cannot_be_cleared_is_no_alignment(bench: Bench) -> None:

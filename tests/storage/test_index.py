@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hub.storage import index
-from hub.storage.index import Additions, Entry, Index, Run, is_damage
+from hub.storage.index import SELECT_RUNS, Additions, Entry, Index, Run, is_damage
+from hub.storage.soundness import check
 
 
 def entry(number: int = 1, **changes: object) -> Entry:
@@ -68,7 +69,7 @@ def rows(path: Path) -> list[Entry]:
 
 
 def runs_of(opened: Index) -> list[Run]:
-    found = opened.db.execute("SELECT * FROM runs ORDER BY position").fetchall()
+    found = opened.db.execute(f"{SELECT_RUNS} ORDER BY position").fetchall()
     return [Run(*row) for row in found]
 
 
@@ -155,7 +156,7 @@ def test_a_transaction_whose_end_fails_is_none(opened: Index) -> None:
     )
     opened.db.execute("PRAGMA foreign_keys = ON")
     with pytest.raises(sqlite3.IntegrityError), opened.transaction() as db:  # noqa: PT012
-        db.execute("INSERT INTO runs VALUES (1,1,1,1,1,1,1)")
+        db.execute("INSERT INTO runs VALUES (1,1,1,1,1,1,1,0,57)")
         db.execute("INSERT INTO child VALUES (1)")  # found out at the COMMIT
     assert runs_of(opened) == []
     add(opened, RUNS)
@@ -188,7 +189,7 @@ def test_runs_beyond_an_offset(opened: Index) -> None:
 
 def follow_something(opened: Index) -> None:
     with opened.transaction() as db:
-        db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11)")
+        db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11,11,139)")
         db.execute("INSERT INTO members VALUES (1,1,4),(1,2,7)")
 
 
@@ -319,13 +320,14 @@ def test_a_file_that_is_no_index_is_rebuilt(path: Path, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("table", ["logs", "runs", "given", "members"])
 def test_an_index_that_lacks_a_table_is_rebuilt(
-    path: Path, table: str, caplog: pytest.LogCaptureFixture
+    path: Path, table: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with sqlite3.connect(path) as db:
         db.execute(f"DROP TABLE {table}")
     db.close()
     opened = Index(path)
-    if table == "members":  # found out when it is needed
+    if table == "members":  # in an index too long to be checked: found out when it is needed
+        monkeypatch.setattr(index, "CHECKED_BYTES", 0)
         assert opened.open() == ENTRIES
         with pytest.raises(sqlite3.OperationalError) as found:
             opened.forget([1])
@@ -354,6 +356,65 @@ def test_a_row_that_was_changed_is_found(path: Path, caplog: pytest.LogCaptureFi
     db.close()
     assert rows(path) == []
     assert "the row of 'channel-3' is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("statement", "told", "kept"),
+    [
+        ("UPDATE runs SET size = size + 1 WHERE position = 4", "rebuilt from the logs", 0),
+        ("UPDATE given SET position = 4", "rebuilt from the logs", 0),
+        ("UPDATE postings SET term = 5 WHERE term = 2", "the types and tags are found anew", 4),
+        ("UPDATE labelled SET keys = 'x'", "the types and tags are found anew", 4),
+        ("UPDATE derived SET looked = 9", "the derived streams are found anew", 4),
+        ("DELETE FROM members WHERE revision = 1", "the derived streams are found anew", 4),
+    ],
+)
+def test_a_number_that_was_changed_is_found(
+    path: Path, statement: str, told: str, kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What can be told from the logs is forgotten, and the order of events stays."""
+    opened = Index(path)
+    opened.open()
+    opened.add(Additions([entry(6), entry(7)], None, RUNS, [(1, 1), (2, 1)]), sync=False)
+    opened.label("[]", [(1, 1), (2, 1)])
+    follow_something(opened)
+    opened.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute(statement).rowcount
+    db.close()
+    opened.open()
+    assert told in caplog.text
+    assert len(runs_of(opened)) == kept
+    if kept:
+        terms = "types" in told
+        assert (opened.labelled() == "") == terms
+        assert postings_of(opened) == (set() if terms else {(1, 1), (2, 1)})
+        assert followed(opened) == (3 if terms else 0)
+    assert list(check(opened.db)) == []
+    opened.close()
+    caplog.clear()
+    opened.open()
+    assert not caplog.text
+    opened.close()
+
+
+def test_what_is_thrown_away_tells_its_order_first(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Index(path)
+    opened.open()
+    assert opened.rescued is None
+    opened.add(Additions([entry(6), entry(7)], None, RUNS, []), sync=False)
+    opened.close()
+    for wanted in (4, 0):  # the second time it is one without any order
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 5")
+        db.close()
+        assert opened.open() == []
+        assert opened.rescued
+        assert len(opened.rescued.records) == wanted
+        opened.close()
+    assert [each.levelname for each in caplog.records if "its log" in each.message] == []
 
 
 def test_an_index_that_is_too_long_to_be_checked_can_be_condemned(

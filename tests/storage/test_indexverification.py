@@ -42,16 +42,34 @@ def overwrite(directory: Path) -> None:
     path.write_bytes(content)
 
 
+def of_a_later_sqlite(directory: Path) -> None:
+    path = directory / ".hub" / INDEX
+    content = path.read_bytes()
+    path.write_bytes(content[:18] + b"\3" + content[19:])
+
+
+def make_a_comment(directory: Path) -> None:
+    """Of a column of a table, in the text that it is made by."""
+    damage.replace(f".hub/{INDEX}", b"   clock INTEGER", b"-- clock INTEGER")(directory)
+
+
 ORDERS = "(SELECT number FROM logs WHERE name = 'orders')"
 
 DAMAGED: list[tuple[Damage, str]] = [
     (overwrite, ""),
-    (lambda here: (here / ".hub" / INDEX).write_bytes(b"nonsense" * 1000), "not a database"),
+    (lambda here: (here / ".hub" / INDEX).write_bytes(b"nonsense" * 1000), "none that SQLite"),
+    (of_a_later_sqlite, "its format is none that SQLite writes"),
+    (in_index("UPDATE runs SET offset = 'none'"), "it cannot be read"),
+    (in_index("UPDATE runs SET size = -9223372036854775807 - 1"), "a run of events has other"),
+    (make_a_comment, "logs is made in another way"),
     (in_index("UPDATE logs SET version = version + 1 WHERE name = 'orders'"), "'orders' is damage"),
     (in_index(f"UPDATE runs SET offset = offset + 1 WHERE log = {ORDERS}"), "at byte 1"),
     (in_index(f"UPDATE runs SET log = 77 WHERE log = {ORDERS}"), "600 events are of logs that"),
     (in_index("UPDATE runs SET position = 2 WHERE position = 257"), "given to several events"),
+    (in_index("UPDATE given SET position = 1"), "the order of events: the last position"),
+    (in_index("UPDATE postings SET term = term + 1 WHERE position = 257"), "the types and tags: "),
     (in_index("DELETE FROM postings"), "queries would miss events of orders.tsv"),
+    (in_index("UPDATE members SET position = position + 1"), "the derived streams: one has other"),
     (in_index("DELETE FROM members"), "derived stream 'of-type-t1' has 0 events instead of 3"),
     (in_index("UPDATE labelled SET keys = '{'"), "truncated"),
 ]
@@ -68,7 +86,7 @@ def test_damage_is_found(case: tuple[Damage, str], directory: Path) -> None:
 
 def test_another_checksum_is_told_at_the_log(directory: Path) -> None:
     in_index(f"UPDATE runs SET checksum = checksum + 1 WHERE log = {ORDERS}")(directory)
-    assert told(directory) == [("orders.tsv", 1, True)]
+    assert told(directory) == [(INDEX, None, True), ("orders.tsv", 1, True)]
 
 
 def of_version_1(directory: Path) -> None:

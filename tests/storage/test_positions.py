@@ -437,8 +437,9 @@ async def test_damage_that_a_reader_finds_is_mended_at_the_next_start(
 
 
 async def test_damage_that_is_found_at_opening_is_mended_at_once(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(index_module, "CHECKED_BYTES", 0)  # as of a long one
     async with world.open() as engine:
         await fill(world, engine)
         before = await world.check(engine)
@@ -450,6 +451,39 @@ async def test_damage_that_is_found_at_opening_is_mended_at_once(
         assert "could not be brought in line" in caplog.text
         assert len(await order_of(engine)) == len(before) + 1
         await engine.commit("orders-1", draft("again"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "PRAGMA user_version = 5",
+        "DROP TABLE members",
+        "UPDATE postings SET term = term + 1",
+        "DELETE FROM labelled",
+    ],
+)
+async def test_where_the_order_is_not_what_is_damaged_it_is_kept(
+    world: World, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second log's clock is behind: by time its events would come first."""
+    times = iter(range(2 * 10**18, 10**18, -(10**9)))
+    for name in ("", "more "):
+        engine = FilesEngine(world.directory, world.durability, clock=lambda: next(times))
+        await engine.open()
+        await fill(world, engine, 3, name)
+        await engine.close()
+    with closing(sqlite3.connect(index_of(world.directory))) as db:
+        db.execute(damage)
+        db.commit()
+    async with world.open() as engine:
+        await world.check(engine)
+        assert "rebuilt" in caplog.text or "found anew" in caplog.text
+        assert "no index" not in caplog.text
+        found = await order_of(engine, Scope(query_of_types(["T"])))
+        assert set(found) >= set(world.told)
+        await world.commit(engine, "orders-1", "again")
+    async with world.open() as engine:
+        await world.check(engine)
 
 
 async def test_an_index_that_was_made_anew_meanwhile_is_the_one_that_is_read(

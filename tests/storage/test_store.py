@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import shutil
 import sqlite3
@@ -189,7 +188,6 @@ async def test_after_a_kill_only_the_delta_is_read(directory: Path, path: Path) 
 async def test_a_log_without_index_is_read_again_and_that_is_said(
     directory: Path, open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
     await filled(directory)
     assert "no index" not in caplog.text
     shutil.rmtree(directory / ".hub")
