@@ -108,12 +108,16 @@ async def pieces(request: web.Request, room: Room, most: int, limit: int) -> Asy
     if encoding not in ("", "identity", "gzip", "deflate"):
         raise UnknownEncoding(f"a body cannot be read in the encoding {encoding!r}: gzip can")
     decoder = _Decoder() if encoding in ("gzip", "deflate") else None
-    if request.content_length is not None and not decoder:
-        _check_size(request.content_length, most, limit)
-    size = 0
+    # What cannot be made smaller is a little larger in an encoding.
+    most_received = most + SMALL if decoder else most
+    if request.content_length is not None:
+        _check_size(request.content_length, most_received, limit)
+    received = size = 0
     try:
         async for raw in request.content.iter_any():
             began = time.monotonic()
+            received += len(raw)
+            _check_size(received, most_received, limit)
             for piece in decoder.decode(raw) if decoder else _cut(raw):
                 if piece:
                     size += len(piece)

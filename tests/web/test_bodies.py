@@ -143,6 +143,30 @@ async def test_a_batch_of_the_shortest_lines_stops_nobody(hub: Client, packed: b
     assert longest < bodies.TURN_SECONDS + 8 * one, f"{longest:.3f} s, a piece takes {one:.4f} s"
 
 
+async def test_members_of_gzip_that_hold_nothing_are_bytes_too(
+    start_hub: StartHub, events: Path
+) -> None:
+    hub = await start_hub(max_request_bytes=1_000_000)
+    empty = gzip.compress(b"", mtime=0)
+    reader, writer = await asyncio.open_connection(hub.host, hub.port)
+    writer.write(b"POST /a-channel HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n")
+    writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+    block = empty * 1000
+    answering = asyncio.create_task(reader.readuntil(b"}\n"))
+    sent = 0
+    while not answering.done() and sent < 5_000_000:
+        writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+        sent += len(block)
+        await writer.drain()
+        await asyncio.sleep(0)
+    writer.write(b"0\r\n\r\n")
+    answer = await answering
+    writer.close()
+    assert b" 413 " in answer
+    assert b"limit is 1000000" in answer
+    assert not rows(events)
+
+
 async def test_members_of_gzip_of_all_sizes(hub: Client, events: Path) -> None:
     lines = [b"\t\t%b\n" % (b"%d" % number * (number % 40) ** 2) for number in range(400)]
     body = b"".join(gzip.compress(each, 1) + gzip.compress(b"") for each in lines)
