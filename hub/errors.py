@@ -169,7 +169,7 @@ class TooLarge(HubError):
 
 
 class Forbidden(HubError):
-    """A browser page of an origin that is not allowed tried to write."""
+    """A browser page of an origin that is not allowed tried to write, or to read under its name."""
 
     code = "forbidden_origin"
 

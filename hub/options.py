@@ -33,6 +33,10 @@ CONSUMER_MEMORY_BYTES = 64 * 1024 * 1024
 STATE_BYTES = 8 * 1024 * 1024
 HANDLER_BYTES = 64 * 1024
 
+MOST_ID_BYTES = 2048
+"""An id comes back as a cursor: in a header, or in a URL, where each byte takes up to three, and of
+either aiohttp reads 8190."""
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+/?", re.IGNORECASE)
 
 
@@ -77,7 +81,9 @@ class Options:
         "Bytes of all large requests that may be held at once; more are turned away.",
         least=1,
     )
-    max_id_bytes: int = _option(ID_BYTES, "Bytes that an event's id may have.", least=1)
+    max_id_bytes: int = _option(
+        ID_BYTES, "Bytes that an event's id may have.", least=1, most=MOST_ID_BYTES
+    )
     max_type_bytes: int = _option(TYPE_BYTES, "Bytes that an event's type may have.", least=1)
     max_subscriptions: int = _option(
         SUBSCRIPTIONS, "Subscriptions, and reads that wait, that may be open at once.", least=1

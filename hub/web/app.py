@@ -188,6 +188,7 @@ async def _answer(
     hub: Context, origins: Origins, handler: Handler, request: web.Request
 ) -> web.StreamResponse:
     try:
+        origins.check_name(request)
         origin = request.headers.get("Origin")
         if origin is not None:
             origins.check_write(request, origin)

@@ -6,8 +6,10 @@ once end in answers, not in a hub without memory. Must not know what is in them.
 
 from __future__ import annotations
 
+import asyncio
+import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 
 from aiohttp import web
@@ -16,6 +18,17 @@ from hub.errors import Busy, InvalidRequest, TooLarge, UnknownEncoding
 
 SMALL = 64 * 1024
 """Bytes up to which a body is not counted: open connections bound how many there are."""
+
+PIECE = 16 * 1024
+"""Bytes that are decoded or handed on at once: even as the shortest lines, a matter of some
+milliseconds."""
+
+TURN_SECONDS = 0.005
+"""After which others have their turn between two pieces of a body, however much of it is there."""
+
+_FIRST_STEP = 256
+"""Bytes of a member of gzip that are looked at first. What lies behind its end is copied, so the
+steps grow with the member: of very small ones, little is copied for each."""
 
 _ANY_HEADER = 32 + zlib.MAX_WBITS  # zlib: that of gzip, or its own
 
@@ -85,29 +98,45 @@ async def read_small(request: web.Request) -> bytes:
 
 
 async def pieces(request: web.Request, room: Room, most: int, limit: int) -> AsyncIterator[bytes]:
-    """The body as it comes in, decoded.
+    """The body as it comes in, decoded, in pieces of at most `PIECE` bytes.
 
-    Raises `TooLarge` above `most` bytes (`limit` is what the client is told),
-    `UnknownEncoding`, `InvalidRequest` if it breaks off, `Busy`.
+    Others have their turn in between. Raises `TooLarge` above `most` bytes (`limit`
+    is what the client is told), `UnknownEncoding`, `InvalidRequest` if it breaks off,
+    `Busy`.
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "deflate"):
         raise UnknownEncoding(f"a body cannot be read in the encoding {encoding!r}: gzip can")
     decoder = _Decoder() if encoding in ("gzip", "deflate") else None
-    if request.content_length is not None and not decoder:
-        _check_size(request.content_length, most, limit)
-    size = 0
+    # What cannot be made smaller is a little larger in an encoding.
+    most_received = most + SMALL if decoder else most
+    if request.content_length is not None:
+        _check_size(request.content_length, most_received, limit)
+    received = size = 0
     try:
         async for raw in request.content.iter_any():
-            for piece in decoder.decode(raw) if decoder else (raw,):
-                size += len(piece)
-                _check_size(size, most, limit)
-                room.take(len(piece))
-                yield piece
+            began = time.monotonic()
+            received += len(raw)
+            _check_size(received, most_received, limit)
+            for piece in decoder.decode(raw) if decoder else _cut(raw):
+                if piece:
+                    size += len(piece)
+                    _check_size(size, most, limit)
+                    room.take(len(piece))
+                    yield piece
+                if time.monotonic() - began > TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    began = time.monotonic()
     except (web.RequestPayloadError, zlib.error):
         raise InvalidRequest(_UNREADABLE) from None
     if decoder and not decoder.finished:
         raise InvalidRequest(_UNREADABLE)
+
+
+def _cut(raw: bytes) -> Iterable[bytes]:
+    if len(raw) <= PIECE:
+        return (raw,)
+    return (raw[at : at + PIECE] for at in range(0, len(raw), PIECE))
 
 
 class _Decoder:
@@ -115,6 +144,7 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(_ANY_HEADER)
+        self._step = _FIRST_STEP
         self._begun = False
 
     @property
@@ -123,14 +153,18 @@ class _Decoder:
         return self._stream.eof or not self._begun
 
     def decode(self, raw: bytes) -> Iterator[bytes]:
-        """What `raw` unpacks to, in pieces of bounded size. Raises `zlib.error`."""
-        while raw:
+        """What `raw` unpacks to, in bounded pieces, some of them empty. Raises `zlib.error`."""
+        at = 0
+        while at < len(raw):
             if self._stream.eof:
                 self._stream = zlib.decompressobj(_ANY_HEADER)
+                self._step = _FIRST_STEP
             self._begun = True
-            yield self._stream.decompress(raw, SMALL)
-            raw = self._stream.unused_data or self._stream.unconsumed_tail
-        while not self._stream.eof and (piece := self._stream.decompress(b"", SMALL)):
+            part = raw[at : at + self._step]
+            yield self._stream.decompress(part, PIECE)
+            at += len(part) - len(self._stream.unused_data or self._stream.unconsumed_tail)
+            self._step = min(2 * self._step, PIECE)
+        while not self._stream.eof and (piece := self._stream.decompress(b"", PIECE)):
             yield piece
 
 

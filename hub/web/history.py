@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_response import ContentCoding
 
 from hub.document import documents
@@ -159,6 +159,8 @@ async def send_pieces(
         response.headers["Content-Encoding"] = "gzip"
     elif packed:
         response.enable_compression(ContentCoding.gzip)
+    if request.version < HttpVersion11:
+        response.force_close()  # there are no chunks: only so does the body have an end
     await response.prepare(request)
     if request.method == "HEAD":
         return response

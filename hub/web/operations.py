@@ -8,6 +8,7 @@ import time
 from aiohttp import web
 
 from hub import __version__
+from hub.errors import InvalidRequest
 from hub.web import pages
 from hub.web.answers import as_json
 from hub.web.context import HUB
@@ -34,10 +35,17 @@ In a browser, {url}/ is a page, and so is each channel.
 
 
 async def welcome(request: web.Request) -> web.Response:
-    """A few lines for somebody who came without knowing what this is; to a browser, the page."""
+    """A few lines for somebody who came without knowing what this is; to a browser, the page.
+
+    Raises `InvalidRequest` if the URL of this hub is not to be known.
+    """
     if prefers_page(request):
         return await pages.page(request)
-    text = _WELCOME.format(url=request.url.origin())
+    try:
+        origin = request.url.origin()
+    except ValueError:
+        raise InvalidRequest(f"{request.host!r}, the header Host, is not that of a URL") from None
+    text = _WELCOME.format(url=origin)
     return web.Response(text=text, headers={"Vary": "Accept"})
 
 

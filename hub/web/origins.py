@@ -1,7 +1,8 @@
 """Which web pages may use the hub: cross-origin requests and their preflights.
 
 Owns the rules of CORS (WHATWG Fetch, section 3.2). A write needs no preflight
-when it is a "simple" POST, so the origin of every write is checked here.
+when it is a "simple" POST, so the origin of every write is checked here. A read
+of a page that shares the hub's name tells no origin, so there the name is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _EXPOSED = (
 )
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _HEADERS = "Last-Event-ID, Content-Type, Cache-Control, If-None-Match, Range, Authorization"
+_OF_BROWSERS = ("Accept-Language", "Sec-Fetch-Site", "Sec-Fetch-Mode")
+"""Headers that no page can leave out. The last two come only over HTTPS and to local names, so not
+from a page whose name was pointed here. A program that sends the first is taken for a browser.
+"""
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -46,6 +52,7 @@ class Origins:
 
     def __init__(self, allowed: Iterable[str], host: str) -> None:
         self._allowed = frozenset(each.rstrip("/").lower() for each in allowed)
+        self._names = frozenset(_name_of(each) for each in self._allowed)
         self._local_only = _is_local(host)
 
     def allows(self, origin: str) -> bool:
@@ -66,6 +73,24 @@ class Origins:
         raise Forbidden(
             f"pages of {origin} may not write here: allow it with --cors {origin}, "
             "or in the environment as HUB_CORS"
+        )
+
+    def check_name(self, request: web.BaseRequest) -> None:
+        """Raise `Forbidden` if a browser has the hub under a name that may be somebody else's."""
+        if not self._local_only or ANY in self._allowed:
+            return
+        headers = request.headers
+        if not any(each in headers for each in _OF_BROWSERS):
+            return  # a program knows whom it asks
+        host = headers.get("Host", "")
+        name = _name_of(f"//{host}")
+        if name in self._names or _is_local(name) or self.allows(headers.get("Origin", "")):
+            return
+        raise Forbidden(
+            f"a browser may not read here under the name {name!r}, which anybody could point at "
+            "this machine: open the hub as localhost or 127.0.0.1, or allow the name that browsers "
+            f"have it under, behind a proxy too, with --cors http://{host} (or https), or in the "
+            "environment as HUB_CORS"
         )
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -98,6 +123,14 @@ class Origins:
         if not self.allows(request.headers.get("Origin", "")):
             headers = {"Allow": allow}
         return web.Response(status=204, headers=headers)
+
+
+def _name_of(origin: str) -> str:
+    """The host in an origin, without a port; empty if there is none."""
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:  # brackets that are no IPv6 address
+        return ""
 
 
 def _is_local(host: str) -> bool:

@@ -80,6 +80,9 @@ class _Finding:
         """Answer a request."""
         assert isinstance(request, web.Request)  # noqa: S101 - the application makes them
         path = request.rel_url.raw_path
+        if not path.startswith("/"):  # `*`, or nothing behind a host: no route would take it
+            path = f"/{path}"
+            request = request.clone(rel_url=f"/{request.rel_url}")
         known = self._ways.find(request.method, path)
         if known is None or "Expect" in request.headers:
             response = await self._find(request)

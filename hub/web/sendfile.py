@@ -22,9 +22,6 @@ PIECE = 512 * 1024
 AHEAD = 4 * 1024 * 1024
 """Bytes that the kernel is asked to read ahead, so that a cold file stalls nobody."""
 
-FLUSH_PAUSE = 0.001
-"""Seconds between two looks whether the headers are out, when a socket is full."""
-
 _open = wrap(os.open)
 
 
@@ -45,7 +42,7 @@ async def send_file(
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        await _flush(transport)
+        await _flush(request, transport)
         socket = os.dup(transport.get_extra_info("socket").fileno())
         try:
             await _pump(socket, file, start, end)
@@ -55,16 +52,21 @@ async def send_file(
         os.close(file)
 
 
-async def _flush(transport: asyncio.Transport) -> None:
+async def _flush(request: web.Request, transport: asyncio.Transport) -> None:
     """Wait until everything written to the transport is in the socket."""
     for _ in range(3):
         await asyncio.sleep(0)
         if not transport.get_write_buffer_size():
             return
-    while transport.get_write_buffer_size():
-        if transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-        await asyncio.sleep(FLUSH_PAUSE)
+    if not transport.is_closing():
+        transport.set_write_buffer_limits(0)  # now draining waits for the last byte
+        try:
+            await request.writer.drain()
+        finally:
+            if not transport.is_closing():
+                transport.set_write_buffer_limits()
+    if transport.is_closing():
+        raise ConnectionResetError("the client has gone")
 
 
 async def _pump(socket: int, file: int, start: int, end: int) -> None:

@@ -213,7 +213,7 @@ async def get(request: web.Request) -> web.StreamResponse:
 async def query(request: web.Request) -> web.StreamResponse:
     """`GET /query`: what a selector of types and tags means, and a condition to commit with."""
     hub = request.app[HUB]
-    _, window = split_window(request.rel_url.raw_path.split("/")[2:])
+    _, window = split_window(_decoded(request.rel_url.raw_path))
     matcher = filter_of(request.query)
     selector, types = _queried(request)
     view = hub.streams.order("query", Scope(selector, matcher=matcher))

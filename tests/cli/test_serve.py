@@ -171,6 +171,7 @@ OUT_OF_RANGE = [
     ("max_request_bytes", "0"),
     ("max_held_bytes", "0"),
     ("max_id_bytes", "0"),
+    ("max_id_bytes", "2049"),
     ("max_type_bytes", "-1"),
     ("max_subscriptions", "-1"),
     ("heartbeat", "0"),

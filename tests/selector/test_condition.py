@@ -24,7 +24,7 @@ from hub.selector import (
     query_of_items,
     query_of_types,
 )
-from hub.selector.condition import LAST_POSITION
+from hub.selector.condition import LAST_POSITION, LONG_HEADER
 from hub.selector.parsing import TEXT_BYTES
 from tests.matcher import naive as matchers
 from tests.selector import naive
@@ -42,6 +42,17 @@ def test_the_headers_that_the_issue_shows() -> None:
     assert Condition(query_of_types(types), 0, types=types).header() == (
         '{"selector":["OrderPlaced"],"types":["OrderPlaced"],"noneMatchAfter":0}'
     )
+
+
+def test_many_types_are_told_once() -> None:
+    for count, twice in ((100, True), (600, False)):
+        types = [f"type-{number:03}" for number in range(count)]
+        text = Condition(query_of_types(types), 5, types=types).header()
+        assert ('"selector"' in text) == twice
+        assert len(text) < LONG_HEADER
+        again = parse_condition(text)
+        assert again.selector == query_of_types(types)
+        assert again.header() == text
 
 
 def test_a_header_is_ascii() -> None:

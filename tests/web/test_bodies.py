@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from hub.batch import TsvReader
+from hub.event import Limits
+from hub.web import bodies
 from hub.web.context import HUB
 from tests import examples
 from tests.conftest import Client, RunHub, StartHub
@@ -95,6 +100,94 @@ async def test_a_zip_bomb(start_hub: StartHub, events: Path) -> None:
         answer = await hub.post("/a-channel", data=bomb, headers={**GZIP, **headers})
         assert answer.status in (413, 422)
     assert not rows(events)
+
+
+async def posted(hub: Client, body: bytes, *headers: bytes) -> int:
+    """Post with a socket alone, which takes little of the loop's time; returns the status."""
+    head = b"\r\n".join([b"POST /a-channel HTTP/1.1", b"Host: x", b"Connection: close", *headers])
+    return (await exchange(hub, head + b"\r\n\r\n" + body)).status
+
+
+AS_TSV = b"Content-Type: text/tab-separated-values"
+IN_GZIP = b"Content-Encoding: gzip"
+SHORTEST = b"\t\t\n"
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No garbage collection, which takes long among the objects of all tests."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("packed", [True, False])
+async def test_a_batch_of_the_shortest_lines_stops_nobody(hub: Client, packed: bool) -> None:
+    """What the loop does at one go is little, in its own time: the machine may be busy."""
+    lines = SHORTEST * 1_000_000
+    body = gzip.compress(lines) if packed else lines
+    headers = [AS_TSV, IN_GZIP] if packed else [AS_TSV]
+    feed, begun = TsvReader(Limits()).feed, time.thread_time()
+    for _ in range(10):
+        feed(SHORTEST * (bodies.PIECE // len(SHORTEST)))
+    one = (time.thread_time() - begun) / 10
+    length = b"Content-Length: %d" % len(body)
+    posting = asyncio.create_task(posted(hub, body, *headers, length))
+    longest, last = 0.0, time.thread_time()
+    while not posting.done():
+        await asyncio.sleep(0)
+        now = time.thread_time()
+        longest, last = max(longest, now - last), now
+    assert posting.result() == 201
+    assert longest < bodies.TURN_SECONDS + 8 * one, f"{longest:.3f} s, a piece takes {one:.4f} s"
+
+
+async def test_members_of_gzip_that_hold_nothing_are_bytes_too(
+    start_hub: StartHub, events: Path
+) -> None:
+    hub = await start_hub(max_request_bytes=1_000_000)
+    empty = gzip.compress(b"", mtime=0)
+    reader, writer = await asyncio.open_connection(hub.host, hub.port)
+    writer.write(b"POST /a-channel HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n")
+    writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+    block = empty * 1000
+    answering = asyncio.create_task(reader.readuntil(b"}\n"))
+    sent = 0
+    while not answering.done() and sent < 5_000_000:
+        writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+        sent += len(block)
+        await writer.drain()
+        await asyncio.sleep(0)
+    writer.write(b"0\r\n\r\n")
+    answer = await answering
+    writer.close()
+    assert b" 413 " in answer
+    assert b"limit is 1000000" in answer
+    assert not rows(events)
+
+
+async def test_members_of_gzip_of_all_sizes(hub: Client, events: Path) -> None:
+    lines = [b"\t\t%b\n" % (b"%d" % number * (number % 40) ** 2) for number in range(400)]
+    body = b"".join(gzip.compress(each, 1) + gzip.compress(b"") for each in lines)
+    answer = await hub.post("/a-channel", data=body, headers={**GZIP, **TSV})
+    assert (answer.status, (await answer.json())["count"]) == (201, len(lines))
+    assert b"".join(b"\t\t%b\n" % row[2] for row in rows(events)) == b"".join(lines)
+
+
+def test_many_members_of_gzip_are_not_copied_again_and_again() -> None:
+    """The time for each is the same, however many come at once."""
+    empty = gzip.compress(b"", mtime=0)
+
+    def seconds(count: int) -> float:
+        best = float("inf")
+        for _ in range(3):
+            begun = time.thread_time()
+            assert not b"".join(bodies._Decoder().decode(empty * count))
+            best = min(best, time.thread_time() - begun)
+        return best / count
+
+    assert seconds(40_000) < 4 * seconds(1000)
 
 
 def resident(hub: HubProcess, what: str) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from hub.options import MOST_ID_BYTES
 from hub.sse import HEARTBEAT, Message
 from hub.web.context import HUB
 from hub.web.events import BUSY_RETRY
@@ -212,6 +213,18 @@ async def test_who_has_seen_what_comes_later_has_seen_another_log(
     assert (await hub.put(f"/a-channel?format={form}")).status == 201
     await post_batch(hub, lines, TSV, "/a-channel")
     assert len(await come_back("/a-channel", 5)) == 5
+
+
+async def test_the_longest_id_comes_back(start_hub: StartHub) -> None:
+    """As a header, and in a URL, where each of its bytes takes three."""
+    hub = await start_hub(max_id_bytes=MOST_ID_BYTES)
+    longest = "ä" * (MOST_ID_BYTES // 2)
+    await post_batch(hub, f"{longest}\t\tone\nb\t\ttwo\n".encode(), TSV, "/a-channel")
+    for spelling in ("Last-Event-ID", *SEEN, "since"):
+        header = longest if spelling == "Last-Event-ID" else None
+        query = "" if header else f"?{spelling}={quote(longest)}"
+        async with subscribe(hub, f"/a-channel{query}", last_event_id=header) as stream:
+            assert [each.data for each in await stream.take(1)] == ["two"]
 
 
 async def test_a_time_that_somebody_gave_is_no_event_that_was_seen(hub: Client) -> None:

@@ -209,6 +209,23 @@ async def test_head_is_never_a_subscription(hub: Client, channel: bytes) -> None
     assert answer.headers["Content-Length"] == str(len(channel))
 
 
+@pytest.mark.parametrize("accepted", [b"identity", b"gzip"])
+@pytest.mark.parametrize(
+    "path", [b"/a-channel?format=ndjson", b"/a-channel?event=none", b"/streams/_all"]
+)
+async def test_a_body_without_a_length_ends_with_an_old_connection(
+    hub: Client, channel: bytes, path: bytes, accepted: bytes
+) -> None:
+    """HTTP/1.0 has no chunks, and some of its clients keep connections."""
+    headers = b"Connection: keep-alive\r\nAccept-Encoding: %b\r\n" % accepted
+    answer = await exchange(hub, b"GET %b HTTP/1.0\r\n%b\r\n" % (path, headers))
+    assert answer.status == 200
+    assert "Content-Length" not in answer.headers
+    assert "Connection" not in answer.headers  # it closes by itself
+    body = gzip.decompress(answer.body) if accepted == b"gzip" else answer.body
+    assert body.count(b"\n") == (0 if b"none" in path else channel.count(b"\n"))
+
+
 # Compression
 
 

@@ -13,7 +13,16 @@ from hub import __version__
 from hub.web import operations
 from hub.web.context import HUB
 from tests.conftest import Client, StartHub
-from tests.web.wire import TSV, append_by_hand, eventually, post, post_batch, rows, subscribe
+from tests.web.wire import (
+    TSV,
+    append_by_hand,
+    eventually,
+    post,
+    post_batch,
+    refused,
+    rows,
+    subscribe,
+)
 
 
 async def test_health_counts(hub: Client, events: Path) -> None:
@@ -91,6 +100,12 @@ async def test_a_word_at_the_door(hub: Client) -> None:
     base = str(hub.make_url("/")).rstrip("/")
     assert f"curl -d @- '{base}/a-channel?event=greeting'" in text
     assert f"{base}/metrics" in text
+
+
+@pytest.mark.parametrize("name", ["x:abc", "a:999999", ""])
+async def test_a_name_that_no_url_can_have(hub: Client, name: str) -> None:
+    answer = await hub.get("/", headers={"Host": name})
+    await refused(answer, 400, "invalid_request", "Host", repr(name))
 
 
 async def test_subscribers_are_counted_until_they_go(hub: Client) -> None:

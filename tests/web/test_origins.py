@@ -144,6 +144,70 @@ async def test_a_preflight_of_another_page(open_hub: Client) -> None:
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
+BROWSER = {"Accept-Language": "en"}
+NAMES = [
+    # Where the hub listens, what it allows, the name that it is asked under, and whether it reads.
+    ("127.0.0.1", (), "localhost:9000", True),
+    ("127.0.0.1", (), "LOCALHOST", True),
+    ("127.0.0.1", (), "app.localhost:9000", True),
+    ("127.0.0.1", (), "127.0.0.1:9000", True),
+    ("127.0.0.1", (), "127.1.2.3", True),
+    ("127.0.0.1", (), "[::1]:9000", True),
+    ("::1", (), "[::1]:9000", True),
+    ("localhost", (), "localhost:9000", True),
+    ("127.0.0.1", (), "rebound.example:9000", False),
+    ("127.0.0.1", (), "localhost.rebound.example", False),
+    ("127.0.0.1", (), "192.0.2.7:9000", False),
+    ("127.0.0.1", (), "[::", False),
+    ("127.0.0.1", (), "", False),
+    ("127.0.0.1", (PAGE,), "page.example", True),
+    ("127.0.0.1", (PAGE,), "Page.Example:8443", True),
+    ("127.0.0.1", (PAGE,), "sub.page.example", False),
+    ("127.0.0.1", (PAGE,), "localhost:9000", True),
+    ("127.0.0.1", (ANY,), "rebound.example", True),
+    ("0.0.0.0", (), "rebound.example:9000", True),
+    ("192.0.2.7", (), "192.0.2.7:9000", True),
+]
+
+
+@pytest.mark.parametrize(("listens_on", "allowed", "name", "reads"), NAMES)
+async def test_a_page_whose_name_was_pointed_here_reads_nothing(
+    start_hub: StartHub, listens_on: str, allowed: tuple[str, ...], name: str, reads: bool
+) -> None:
+    """Between pages of one name no origin is told: that a browser asks must do."""
+    hub = await start_hub(host=listens_on, cors=allowed)
+    await hub.post("/a-channel", data=b"data")
+    for path in ("/a-channel", "/streams/_all", "/health", "/ui/hub.js", "/streams"):
+        for browser in (
+            BROWSER,
+            {"Accept-Language": ""},  # a page can empty it, but not leave it out
+            {"Sec-Fetch-Site": "same-origin"},
+            {"Sec-Fetch-Mode": "cors"},
+        ):
+            async with hub.get(path, headers={"Host": name, **browser}) as answer:
+                assert answer.status == (200 if reads else 403), (path, browser)
+        async with hub.get(path, headers={"Host": name}) as answer:
+            assert answer.status == 200  # a program
+    for path in ("/a-channel", "/streams/_all"):
+        headers = {"Host": name, "Accept": "text/event-stream", **BROWSER}
+        async with hub.get(path, headers=headers) as answer:
+            assert answer.status == (200 if reads else 403)
+    headers = {"Host": name, "Accept": "text/html", "Sec-Fetch-Mode": "navigate", **BROWSER}
+    answer = await hub.get("/", headers=headers)
+    if reads:
+        assert answer.status == 200
+    else:  # whoever opened the page is told what to do
+        await refused(answer, 403, "forbidden_origin", "localhost", f"--cors http://{name}")
+
+
+async def test_an_allowed_page_has_the_hub_under_any_name(open_hub: Client) -> None:
+    for origin, status in ((PAGE, 200), (OTHER, 403)):
+        headers = {"Host": "hub.example", "Origin": origin, **BROWSER}
+        answer = await open_hub.get("/a-channel", headers=headers)
+        assert answer.status == status
+        assert ("Access-Control-Allow-Origin" in answer.headers) == (origin == PAGE)
+
+
 @pytest.mark.parametrize(
     ("listens_on", "name", "own"),
     [

@@ -32,6 +32,28 @@ async def test_what_is_no_http_is_one_line_of_log(
     assert caplog.text.count("\n") <= 1
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"OPTIONS *", 204),
+        (b"GET *", 400),
+        (b"GET http://localhost", 200),
+        (b"GET http://localhost?x=1", 200),
+        (b"CONNECT localhost:80", 405),
+    ],
+)
+async def test_what_no_route_takes_is_answered_in_the_hubs_form(
+    hub: Client, line: bytes, status: int
+) -> None:
+    for _ in range(2):
+        answer = await exchange(hub, line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.status == status
+        if status >= 400:
+            assert answer.headers["Content-Type"] == "application/json"
+            assert msgspec.json.decode(answer.body).keys() == {"error", "code"}
+    assert answer.body.startswith(b"This is an event hub") == (status == 200)
+
+
 async def test_a_known_way_leads_where_it_did(hub: Client) -> None:
     """Each request is answered alike the first time and later, also beside others."""
     wanted = [

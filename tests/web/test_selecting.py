@@ -9,13 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from hub.document import Keys
 from hub.engines.files import FilesEngine
 from hub.options import Durability
 from hub.web.context import HUB
 from tests.conftest import Client, StartHub
-from tests.web.streaming import Document, commit, of_type, read, types
+from tests.web.streaming import Document, commit, of_type, read, split, types
 from tests.web.wire import get, post, refused
 
 
@@ -271,6 +272,12 @@ async def test_queries_with_a_filter_and_a_beginning(store: Client) -> None:
     assert (await query(store, "/query/from/9", types="A,C"))[0] == ""
     assert (await query(store, "/query/from/-3", types="A,C"))[0] == "A"
     assert (await query(store, "/query/from/start", types="A,C"))[0] == "ACA"
+    # As in the URL of a stream, each part is decoded.
+    async with store.get(URL("/query/from/%34?types=A,C", encoded=True)) as answer:
+        assert types(split(await answer.text())) == "A"
+    for path in ("/query/from/1%2F2", "/query/from/%FF"):
+        async with store.get(URL(f"{path}?types=A", encoded=True)) as answer:
+            assert answer.status == 400
 
 
 NO_QUERIES = [

@@ -81,6 +81,60 @@ async def test_a_slow_reader_stops_nobody(file: Path) -> None:
     assert received.partition(b"\r\n\r\n")[2] == CONTENT
 
 
+async def test_who_does_not_read_costs_no_work(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before is still on its way: the file waits for that without looking."""
+    sender = Sender(file)
+    looks, before = 0, 8_000_000
+    sleep = asyncio.sleep
+
+    async def counted(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        await sleep(seconds)
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(bytes(before))
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "sleep", counted)
+            return await sender.send(request)
+
+    sender.client.app.router.add_get("/{start}/{end}/behind", send)
+    async with sender.client as client:
+        reader, writer = await asyncio.open_connection(client.host, client.port, limit=1000)
+        writer.write(b"GET /0/100/behind HTTP/1.1\r\nHost: x\r\n\r\n")
+        await sleep(0.5)
+        assert looks < 10
+        await asyncio.wait_for(reader.readexactly(before), PATIENCE)
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert await asyncio.wait_for(reader.readexactly(100), PATIENCE) == CONTENT[:100]
+        # Nothing of it stays with the connection.
+        writer.write(b"GET /7/%d HTTP/1.1\r\nHost: x\r\n\r\n" % SIZE)
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert await asyncio.wait_for(reader.readexactly(SIZE - 7), PATIENCE) == CONTENT[7:]
+        writer.close()
+    assert sender.ends == [None, None]
+
+
+@pytest.mark.parametrize("abruptly", [True, False])
+async def test_who_goes_without_having_read_is_let_go(file: Path, abruptly: bool) -> None:
+    sender = Sender(file)
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(bytes(8_000_000))
+        return await sender.send(request)
+
+    sender.client.app.router.add_get("/{start}/{end}/behind", send)
+    async with sender.client as client:
+        _, writer = await asyncio.open_connection(client.host, client.port, limit=1000)
+        writer.write(b"GET /0/100/behind HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        writer.transport.abort() if abruptly else writer.close()
+        await eventually(lambda: len(sender.ends) == 1)
+    assert isinstance(sender.ends[0], ConnectionError | asyncio.CancelledError)
+
+
 async def test_a_reader_who_goes_leaves_no_file_open(file: Path) -> None:
     sender = Sender(file)
     async with sender.client as client:
