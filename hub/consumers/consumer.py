@@ -189,6 +189,14 @@ class Consumer:
                 ends.pop()
             end = min(here + self._most(), ends[-1] if ends else length)
             fault = await self._fold_batch(piece, here, end)
+            if fault is not None and fault.again and end - here == 1:
+                logger.warning(
+                    "consumer %s: event %d: %s; folding it once more",
+                    self.definition.identifier,
+                    piece.numbers[here],
+                    fault.text,
+                )
+                fault = await self._fold_batch(piece, here, end)
             if fault is None:
                 here = end
             elif fault.why is Why.HANDLER:
