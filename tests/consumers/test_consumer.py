@@ -20,6 +20,7 @@ from hub.consumers.checkpoint import Definition, Progress
 from hub.consumers.consumer import FIRST_BATCH, MOST_BATCH, Consumer
 from hub.consumers.messages import Limits
 from hub.consumers.pool import Pool
+from hub.consumers.source import Piece
 from hub.errors import ReadFailed, UnknownStream
 from tests.consumers.memory import PATIENCE, Memory, halted, payloads, reached, until
 from tests.web.wire import eventually
@@ -262,6 +263,26 @@ async def test_large_events_come_in_small_batches(
     consumer = start(SUM)
     assert await reached(consumer, 100) == {"sum": 100, "count": 100}
     assert max(sizes) <= 3
+
+
+async def test_large_events_behind_small_ones_are_not_read_at_once(
+    start: Start, streams: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 100_000)
+    view, sizes = streams["stream-1"], []
+    read = view.read
+
+    async def noting(after: int, limit: int, size: int) -> Piece:
+        piece = await read(after, limit, size)
+        sizes.append(piece.size)
+        return piece
+
+    monkeypatch.setattr(view, "read", noting)
+    view.add(*payloads([1] * 5000))
+    view.add(*({"n": 1, "pad": "x" * 30_000} for _ in range(100)))
+    consumer = start(SUM)
+    assert await reached(consumer, 5100) == {"sum": 5100, "count": 5100}
+    assert max(sizes) < 100_000 + 31_000
 
 
 async def test_a_handler_that_is_none_any_more_stops_it(start: Start, streams: Memory) -> None:
