@@ -139,6 +139,17 @@ def _split(chunk: bytes) -> list[bytes]:
     return lines
 
 
+def reversed_lines(text: bytes) -> bytes:
+    """Whole lines, the last one first."""
+    lines = text.split(b"\n")
+    if len(lines) == 2:
+        return text
+    lines.reverse()
+    del lines[0]  # the empty one behind the last LF goes to the other end
+    lines.append(b"")
+    return b"\n".join(lines)
+
+
 class _Object(Struct, gc=False):
     """Any object: what is in it is looked through, and not kept."""
 

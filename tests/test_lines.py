@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub.document import Keys, Metadata
 from hub.errors import InvalidEvent, LogDamaged
 from hub.formats import NDJSON, TSV
-from hub.lines import check_documents, lines_of_format
+from hub.lines import check_documents, lines_of_format, reversed_lines
 from tests import examples
 from tests.documents import commit, payloads, spellings, written
 
@@ -226,3 +226,8 @@ def test_a_document_as_deep_as_a_payload_may_be_is_read() -> None:
     chunk = commit("abcd", 0, payload)
     assert check_documents(chunk, "abcd")
     assert DOCUMENTS.rows(chunk)[0][2] == payload
+
+
+def test_lines_reversed() -> None:
+    assert reversed_lines(b"a\n") == b"a\n"
+    assert reversed_lines(b"a\nb\n\nc\n") == b"c\n\nb\na\n"

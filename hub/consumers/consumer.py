@@ -37,7 +37,7 @@ LONG_SECONDS = 0.1
 """A batch that takes more is followed by a smaller one."""
 
 BATCH_BYTES = 2 * 1024 * 1024
-"""Bytes of documents in a batch of more than one."""
+"""About how many bytes of documents are read at once, and are in a batch of more than one."""
 
 LOOK_SECONDS = 5.0
 """Until a log is looked at without having been told: somebody may have appended by hand."""
@@ -154,14 +154,15 @@ class Consumer:
                         async with asyncio.timeout(LOOK_SECONDS):
                             await source.wait(self.progress.seen)
                     asked = self._most()
-                    piece = await source.read(self.progress.seen, asked)
+                    piece = await source.read(self.progress.seen, asked, BATCH_BYTES)
                 else:
                     piece = await ahead
                     ahead = None
-                behind = len(piece.documents) >= min(asked, FIRST_BATCH)
+                enough = len(piece.documents) >= min(asked, FIRST_BATCH)
+                behind = enough or piece.size >= BATCH_BYTES
                 if behind and source.head() > piece.end:
                     asked = self._most()
-                    ahead = asyncio.ensure_future(source.read(piece.end, asked))
+                    ahead = asyncio.ensure_future(source.read(piece.end, asked, BATCH_BYTES))
                 if not await self._fold(piece):
                     return
                 if not behind:
@@ -182,13 +183,21 @@ class Consumer:
         documents = piece.documents
         here, length = 0, len(documents)
         if length:
-            self._document_bytes = sum(map(len, documents)) / length
+            self._document_bytes = piece.size / length
         ends: list[int] = []  # where batches have to end, the next one last
         while here < length:
             while ends and ends[-1] <= here:
                 ends.pop()
             end = min(here + self._most(), ends[-1] if ends else length)
             fault = await self._fold_batch(piece, here, end)
+            if fault is not None and fault.again and end - here == 1:
+                logger.warning(
+                    "consumer %s: event %d: %s; folding it once more",
+                    self.definition.identifier,
+                    piece.numbers[here],
+                    fault.text,
+                )
+                fault = await self._fold_batch(piece, here, end)
             if fault is None:
                 here = end
             elif fault.why is Why.HANDLER:

@@ -47,11 +47,13 @@ class Fault(msgspec.Struct, frozen=True):
     """A batch that could not be folded.
 
     `at` is the first event of it that could not be, from 1 on; 0 if that is unknown.
+    `again` says that it need not be the batch's fault: the system may have ended the process.
     """
 
     why: Why
     text: str
     at: int = 0
+    again: bool = False
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):

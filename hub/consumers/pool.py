@@ -136,6 +136,17 @@ class _Worker:
 
     def fold(self, work: Work) -> Reply:
         """Blocks until the batch is folded. Raises `SandboxFailed`."""
+        try:
+            return self._give(work)
+        except OSError:  # it had ended while it was idle: no batch's fault
+            self.bury()
+        try:
+            return self._give(work)
+        except OSError:
+            return self._ended_by()
+
+    def _give(self, work: Work) -> Reply:
+        """The same, once. Raises `OSError` if the process has ended and had not got all of it."""
         to = self._socket or self._start()
         known = self._held.pop(work.identifier, None) == work.serial
         drop = []
@@ -148,13 +159,13 @@ class _Worker:
             b"" if known else bytes(work.state),
             tuple(drop),
         )
+        send(to, task)
+        if work.documents:
+            send_batch(to, work.documents)
         try:
-            send(to, task)
-            if work.documents:
-                send_batch(to, work.documents)
             reply = receive(to, Reply)
-        except (Gone, OSError):
-            return Reply(fault=Fault(Why.DIED, self.bury()))
+        except Gone:  # a reset, instead, says that not all was read
+            return self._ended_by()
         if reply.fault is None and work.documents:
             self._held[work.identifier] = work.next_serial
         return reply
@@ -196,14 +207,18 @@ class _Worker:
         self._socket = ours
         return ours
 
-    def bury(self) -> str:
-        """Clear up after the process; return how it ended."""
+    def _ended_by(self) -> Reply:
+        status = self.bury()
+        text = _ENDINGS.get(-status, f"the sandbox ended with status {status}")
+        return Reply(fault=Fault(Why.DIED, text, again=status != -signal.SIGPROF))
+
+    def bury(self) -> int:
+        """Clear up after the process; return its status."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         self._held.clear()
-        status = self._reap()
-        return _ENDINGS.get(-status, f"the sandbox ended with status {status}")
+        return self._reap()
 
     def _reap(self) -> int:
         process, self._process = self._process, None

@@ -19,8 +19,8 @@ class Source(Protocol):
     async def settle(self) -> int:
         """The number of the last event, of all that were acknowledged. Cancelling is safe."""
 
-    async def read(self, after: int, limit: int) -> Piece:
-        """About `limit` events with numbers beyond `after`, fewer at the end.
+    async def read(self, after: int, limit: int, size: int) -> Piece:
+        """About `limit` events with numbers beyond `after`, or `size` bytes; fewer at the end.
 
         Cancelling is safe.
         """

@@ -17,7 +17,7 @@ from hub.matcher import Matcher
 from hub.selector import Condition
 from hub.storage.group import Receipt
 from hub.storage.log import Committed
-from hub.storage.order import Slice, reversed_lines
+from hub.storage.order import Slice
 from hub.storage.places import BLOCK
 from hub.storage.plan import Scope
 from hub.storage.search import Selection, Window
@@ -33,7 +33,6 @@ __all__ = [
     "Selection",
     "Slice",
     "Window",
-    "reversed_lines",
 ]
 
 
@@ -185,4 +184,7 @@ class Engine(Protocol):
         """How many events a derived stream has now."""
 
     async def read_derived(self, name: str, revisions: Sequence[int]) -> list[bytes]:
-        """The documents of a derived stream with these revisions, in this order, with LF."""
+        """The documents of a derived stream with these revisions, in this order, with LF.
+
+        Perhaps only of the first of them: a piece that is cheap to hold.
+        """

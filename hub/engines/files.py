@@ -27,7 +27,7 @@ from hub.formats import Batch
 from hub.matcher import Matcher
 from hub.options import Durability
 from hub.selector import Condition
-from hub.storage import places, search
+from hub.storage import order, places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
@@ -308,7 +308,7 @@ def _members(
     found = members(db, number, low, high)
     if len(found) <= high - low:
         return None
-    return documents_at(db, sources, [found[each - low] for each in revisions])
+    return documents_at(db, sources, [found[each - low] for each in revisions], order.PIECE)
 
 
 class _Reading(Disk):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 
 from hub.document import Keys, documents, labels_reader
 from hub.formats import NDJSON, split_rows
+from hub.lines import reversed_lines
 from hub.matcher import Matcher
 from hub.selector import Kind, Selector
 from hub.storage.log import Log
@@ -24,6 +26,9 @@ from hub.storage.plan import By, Plan, Planner, Scope
 
 PIECE = 1024 * 1024
 """About how many bytes of logs are read at once."""
+
+EVENTS = 16 * 1024
+"""The same as a number: a line of a few bytes is a document of a hundred."""
 
 ROWS = 4096
 """Runs fetched from the index at once."""
@@ -170,10 +175,11 @@ class OrderCursor:
 
     def _take(self) -> list[Row]:
         """The next rows, as many as are good to read at once."""
-        rows, taken, size = self._rows, [], 0
-        while rows and size < PIECE:
+        rows, taken, size, count = self._rows, [], 0, 0
+        while rows and size < PIECE and count < EVENTS:
             row = rows.popleft()
             size += row[5]
+            count += row[4]
             taken.append(row)
         return taken
 
@@ -243,17 +249,6 @@ def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:
     return sound
 
 
-def reversed_lines(text: bytes) -> bytes:
-    """Whole lines, the last one first."""
-    lines = text.split(b"\n")
-    if len(lines) == 2:
-        return text
-    lines.reverse()
-    del lines[0]  # the empty one behind the last LF goes to the other end
-    lines.append(b"")
-    return b"\n".join(lines)
-
-
 def _texts(rows: Sequence[Row], sources: Sources) -> list[bytes]:
     """The bytes of runs. Raises `OSError` if a page of them has been lost."""
     texts = _read(rows, sources)
@@ -276,7 +271,7 @@ def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
                 data = sources.disk.pread(fd, end - start, start)
                 if len(data) < end - start:
                     raise OSError(f"the log with number {number} is shorter than its index knows")
-                if len(spans) == 1:
+                if len(spans) == 1 and len(data) <= 2 * sum([row[5] for row in own]):
                     pieces[number] = data, start
                     break
                 for position, _, _, offset, _, size in span:
@@ -298,25 +293,53 @@ def _spans(own: list[Row]) -> Iterator[list[Row]]:
     """Runs of one log, in its order, in groups that lie close together."""
     span: list[Row] = []
     for row in own:
-        if span and row[3] - span[-1][3] - span[-1][5] > GAP:
+        gap = row[3] - span[-1][3] - span[-1][5] if span else 0
+        if gap > GAP or (span and row[3] - span[0][3] > 2 * PIECE):  # mostly gaps, if so long
             yield span
             span = []
         span.append(row)
     yield span
 
 
-def documents_at(db: sqlite3.Connection, sources: Sources, positions: Sequence[int]) -> list[bytes]:
-    """The documents at some positions, in their order, with LF. Raises like a cursor."""
+def documents_at(
+    db: sqlite3.Connection, sources: Sources, positions: Sequence[int], most: int = sys.maxsize
+) -> list[bytes]:
+    """The documents at some positions, in their order, with LF. Raises like a cursor.
+
+    Once they have `most` bytes, those behind are left out.
+    """
+    found: list[bytes] = []
+    size = 0
+    while len(found) < len(positions) and size < most:
+        rows, count = _rows_at(db, positions[len(found) :])
+        wanted = positions[len(found) : len(found) + count]
+        some = _documents_in(_within_logs(rows, sources), sources, wanted)
+        found += some
+        size += sum(map(len, some))
+    return found
+
+
+def _rows_at(db: sqlite3.Connection, positions: Sequence[int]) -> tuple[list[Row], int]:
+    """The runs of as many positions as are good to read at once, and how many those are."""
     rows: list[Row] = []
-    for at in sorted(positions):
-        if not rows or at >= rows[-1][0] + rows[-1][4]:
-            row = db.execute(
-                "SELECT position, log, revision, offset, count, size FROM runs "
-                "WHERE position <= ? ORDER BY position DESC LIMIT 1",
-                (at,),
-            ).fetchone()
-            rows += [row] if row else []
-    rows = _within_logs(rows, sources)
+    size = 0
+    for count, at in enumerate(positions):
+        if rows and rows[-1][0] <= at < rows[-1][0] + rows[-1][4]:
+            continue
+        if size >= PIECE:
+            return rows, count
+        row = db.execute(
+            "SELECT position, log, revision, offset, count, size FROM runs "
+            "WHERE position <= ? ORDER BY position DESC LIMIT 1",
+            (at,),
+        ).fetchone()
+        if row:
+            rows.append(row)
+            size += row[5]
+    return rows, len(positions)
+
+
+def _documents_in(rows: list[Row], sources: Sources, positions: Sequence[int]) -> list[bytes]:
     found: dict[int, bytes] = {}
     wanted = frozenset(positions)
     for row, text in zip(rows, _texts(rows, sources), strict=True):

@@ -13,17 +13,18 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from msgspec import Struct
 
 from hub.document import documents
-from hub.engines.base import Engine, Scope, Slice, reversed_lines
+from hub.engines.base import Engine, Scope, Slice
 from hub.formats import NDJSON, split_rows
+from hub.lines import reversed_lines
 from hub.matcher import Matcher
 from hub.streams.waiting import Waiting
 
 MEMBERS = 1000
-"""Events of a derived stream that are read at once."""
+"""Events of a derived stream that are read at once, unless they are large."""
 
 
 class Piece(Struct):
-    """Some documents, without LF, and the number of each.
+    """Some documents, without LF, and the number of each; the bytes of all.
 
     Every number up to `end` has been looked at.
     """
@@ -31,6 +32,7 @@ class Piece(Struct):
     documents: list[bytes]
     numbers: Sequence[int]
     end: int
+    size: int
 
 
 class View(ABC):
@@ -66,11 +68,11 @@ class View(ABC):
     async def wait(self, after: int) -> None:
         """Wait until `head` may have passed a number, or the hub closes. Cancelling is safe."""
 
-    async def read(self, after: int, limit: int) -> Piece:
-        """About `limit` documents behind a number, fewer at the end."""
+    async def read(self, after: int, limit: int, size: int) -> Piece:
+        """About `limit` documents behind a number, or `size` bytes of them; fewer at the end."""
         high = await self.settle()
         numbers: list[int] = []
-        piece = Piece([], numbers, max(after, high))
+        piece = Piece([], numbers, max(after, high), 0)
         if after >= high:
             return piece
         reading = self.slices(after + 1, high)
@@ -80,8 +82,9 @@ class View(ABC):
                     lines = each.lines.split(b"\n")
                     lines.pop()
                     piece.documents += lines
+                    piece.size += len(each.lines) - each.count
                     numbers += range(each.number, each.number + each.count)
-                if len(numbers) >= limit:
+                if len(numbers) >= limit or piece.size >= size:
                     piece.end = numbers[-1]
                     break
         finally:
@@ -213,13 +216,13 @@ class DerivedView(View):
         self, low: int, high: int, *, backwards: bool = False
     ) -> AsyncGenerator[list[Slice], None]:
         revisions = range(high, low - 1, -1) if backwards else range(low, high + 1)
-        for at in range(0, len(revisions), MEMBERS):
-            wanted = revisions[at : at + MEMBERS]
-            found = await self._engine.read_derived(self.name, wanted)
+        while revisions:
+            found = await self._engine.read_derived(self.name, revisions[:MEMBERS])
+            read, revisions = revisions[: len(found)], revisions[len(found) :]
             matches = self._matcher.matches_document if self._matcher else None
             yield [
                 Slice(number, 1, line)
-                for number, line in zip(wanted, found, strict=True)
+                for number, line in zip(read, found, strict=True)
                 if matches is None or matches(line[:-1])
             ]
 

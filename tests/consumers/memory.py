@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -55,19 +57,21 @@ class MemoryView:
     async def settle(self) -> int:
         return self.looked_at
 
-    async def read(self, after: int, limit: int) -> Piece:
+    async def read(self, after: int, limit: int, size: int) -> Piece:
         self.reads += 1
         await asyncio.sleep(0)
         if self.failing is not None:
             raise self.failing
         wanted = [at for at, number in enumerate(self.numbers) if number > after]
         end = self.looked_at
+        sizes = list(accumulate(len(self.documents[at]) for at in wanted))
+        limit = min(limit, 1 + bisect_left(sizes, size))
         if len(wanted) > limit:
             wanted = wanted[:limit]
             end = self.numbers[wanted[-1]]
-        return Piece(
-            [self.documents[at] for at in wanted], [self.numbers[at] for at in wanted], end
-        )
+        documents = [self.documents[at] for at in wanted]
+        numbers = [self.numbers[at] for at in wanted]
+        return Piece(documents, numbers, end, sum(map(len, documents)))
 
     async def wait(self, after: int) -> None:
         while self.looked_at <= after:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -19,8 +20,9 @@ from hub.consumers.checkpoint import Definition, Progress
 from hub.consumers.consumer import FIRST_BATCH, MOST_BATCH, Consumer
 from hub.consumers.messages import Limits
 from hub.consumers.pool import Pool
+from hub.consumers.source import Piece
 from hub.errors import ReadFailed, UnknownStream
-from tests.consumers.memory import Memory, halted, payloads, reached, until
+from tests.consumers.memory import PATIENCE, Memory, halted, payloads, reached, until
 from tests.web.wire import eventually
 
 LIMITS = Limits(seconds=0.3, memory=32 * 2**20, state=100_000)
@@ -194,6 +196,48 @@ async def test_the_end_of_its_process_costs_no_event_and_doubles_none(
     assert await reached(consumer, 2000) == {"sum": 2_001_000, "count": 2000}
 
 
+async def folding(pool: Pool) -> int:
+    """The process of a worker that folds just now."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for each in pool._workers:
+                process = each._process
+                if each not in pool._free and each._socket is not None and process is not None:
+                    await asyncio.sleep(0.01)
+                    return process.pid
+            await asyncio.sleep(0.002)
+
+
+async def test_the_end_of_its_process_is_not_one_events_fault(
+    start: Start, streams: Memory, pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = start("(e, s) => { s.n = (s.n || 0) + 1; for (let i = 0; i < 3e6; i++); }")
+    for number in range(1, 6):
+        streams["stream-1"].add({"n": number})
+        os.kill(await folding(pool), signal.SIGKILL)
+        assert await reached(consumer, number) == {"n": number}
+    assert "event 5: the system ended the sandbox" in caplog.text
+
+
+async def test_an_event_that_ends_each_process_stops_it(
+    start: Start, streams: Memory, pool: Pool
+) -> None:
+    streams["stream-1"].add({"n": 1}, {"bad": 1}, {"n": 3})
+    consumer = start("(e, s) => { s.n = (s.n || 0) + 1; if (e.bad) for (;;); }")
+
+    async def kill() -> None:
+        while True:
+            pid = await folding(pool)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    killing = asyncio.ensure_future(kill())
+    assert (await halted(consumer)).startswith("event 2: the system ended the sandbox")
+    killing.cancel()
+    assert consumer.progress.position == 1
+    assert bytes(consumer.progress.state) == b'{"n":1}'
+
+
 async def test_batches_grow_where_events_are_cheap(start: Start, streams: Memory) -> None:
     view = streams["stream-1"]
     view.add(*payloads(range(1, 20_001)))
@@ -219,6 +263,26 @@ async def test_large_events_come_in_small_batches(
     consumer = start(SUM)
     assert await reached(consumer, 100) == {"sum": 100, "count": 100}
     assert max(sizes) <= 3
+
+
+async def test_large_events_behind_small_ones_are_not_read_at_once(
+    start: Start, streams: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 100_000)
+    view, sizes = streams["stream-1"], []
+    read = view.read
+
+    async def noting(after: int, limit: int, size: int) -> Piece:
+        piece = await read(after, limit, size)
+        sizes.append(piece.size)
+        return piece
+
+    monkeypatch.setattr(view, "read", noting)
+    view.add(*payloads([1] * 5000))
+    view.add(*({"n": 1, "pad": "x" * 30_000} for _ in range(100)))
+    consumer = start(SUM)
+    assert await reached(consumer, 5100) == {"sum": 5100, "count": 5100}
+    assert max(sizes) < 100_000 + 31_000
 
 
 async def test_a_handler_that_is_none_any_more_stops_it(start: Start, streams: Memory) -> None:

@@ -96,6 +96,7 @@ async def test_what_cannot_be_interrupted_costs_one_batch(pool: Pool) -> None:
     assert reply.fault is not None
     assert (reply.fault.why, reply.fault.at) == (Why.DIED, 0)
     assert "ran on although its time was up" in reply.fault.text
+    assert not reply.fault.again
     await good.fold(2)
     assert good.state == b'{"n":2}'
 
@@ -148,17 +149,17 @@ async def test_the_end_of_a_process_is_told(pool: Pool, sign: signal.Signals, te
     assert reply.fault.text.startswith(text)
 
 
-async def test_a_process_that_somebody_kills_is_started_again(pool: Pool) -> None:
+async def test_one_that_ends_while_it_is_idle_costs_no_batch(pool: Pool) -> None:
     one = Folding(pool, "one")
     await one.fold(1)
-    (pid,) = processes(pool)
-    os.kill(pid, signal.SIGKILL)
-    reply = await one.fold(2)
-    assert reply.fault is not None
-    assert reply.fault.why is Why.DIED
-    assert (await one.fold(2)).fault is None
-    assert one.state == b'{"n":2}'
-    assert pid not in processes(pool)
+    for at in range(2, 8):
+        (pid,) = processes(pool)
+        os.kill(pid, signal.SIGKILL)
+        if at % 2:  # at once, it may not be quite gone
+            await asyncio.sleep(0.05)
+        assert (await one.fold(at)).fault is None
+        assert one.state == b'{"n":%d}' % at
+        assert pid not in processes(pool)
 
 
 async def test_one_that_takes_all_its_time_keeps_nobody_waiting_for_longer() -> None:

@@ -173,13 +173,14 @@ async def test_one_engine_to_a_directory(engine: Engine, events: Path) -> None:
 
 async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> None:
     class Slow(Disk):
+        seconds = 0.0
         reads = 0
         begun = threading.Event()
 
         def pread(self, fd: Any, size: int, at: int) -> bytes:
             self.reads += 1
             self.begun.set()
-            time.sleep(0.05)
+            time.sleep(self.seconds)
             return os.pread(fd, size, at)
 
     disk = Slow()
@@ -192,6 +193,7 @@ async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> 
     await engine.settle()  # what gives positions reads, too
     disk.reads = 0
     disk.begun.clear()
+    disk.seconds = 0.05
     searching = asyncio.ensure_future(engine.resume(NAME, "unknown", log.length))
     assert await asyncio.to_thread(disk.begun.wait, 10)
     searching.cancel()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hub.matcher import compile_matcher
 from hub.selector import parse_selector, query_of_items, query_of_types
 from hub.storage import order, plan, runs
-from hub.storage.order import documents_at, reversed_lines, seer
+from hub.storage.logfile import Disk
+from hub.storage.order import documents_at, seer
 from hub.storage.plan import Scope
 from tests.storage.disks import FaultyDisk
 from tests.storage.world import NAMES, Placed, World
@@ -228,6 +229,43 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.close()
 
 
+def test_what_is_passed_over_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a log with gaps between them are read at once only as far as that is little."""
+    monkeypatch.setattr(order, "ROWS", 10**6)
+    monkeypatch.setattr(order, "WINDOW", 10**6)
+    world = make_world(tmp_path)
+    for n in range(100):  # another log between them, so that each is a run of its own
+        for kind in "ABB":
+            world.add([("log-a", [{"type": kind, "n": n}]), ("log-b", [{"type": "C"}])])
+    sizes = []
+
+    class Noting(Disk):
+        def pread(self, fd: int, size: int, at: int) -> bytes:
+            sizes.append(size)
+            return super().pread(fd, size, at)
+
+    world.sources.disk = Noting()
+    for backwards in (False, True):
+        found = world.read(Scope(query_of_types(["A"])), backwards=backwards)
+        assert len(found) == 100
+    assert max(sizes) <= 2 * order.PIECE + order.GAP
+    assert len(sizes) < 60
+    world.close()
+
+
+def test_documents_at_positions_are_no_more_than_asked_for(world: World) -> None:
+    """Whole ones, from the first on; and what else the runs hold is not held with them."""
+    for positions in (range(1, world.head + 1), range(world.head, 0, -3)):
+        rest = list(positions)
+        while rest:
+            found = documents_at(world.index.db, world.sources, rest, 1000)
+            assert found == [world.events[at - 1].document + b"\n" for at in rest[: len(found)]]
+            assert found
+            if len(found) < len(rest):
+                assert 1000 <= sum(map(len, found)) < 1000 + 2 * order.PIECE
+            del rest[: len(found)]
+
+
 def test_what_comes_while_a_cursor_reads_is_not_for_it(world: World) -> None:
     cursor = order.OrderCursor(Scope(), 1, world.head)
     found = cursor.read(world.index.db, world.sources)
@@ -334,8 +372,3 @@ def test_an_error_of_reading_is_told(tmp_path: Path, call: str) -> None:
     with pytest.raises(OSError, match="Input/output"):
         world.read(Scope())
     world.close()
-
-
-def test_lines_reversed() -> None:
-    assert reversed_lines(b"a\n") == b"a\n"
-    assert reversed_lines(b"a\nb\n\nc\n") == b"c\n\nb\na\n"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import json
+import tracemalloc
 
 import pytest
 
+from hub.batch import TsvReader
 from hub.engines.files import FilesEngine
 from hub.errors import UnknownStream
+from hub.event import Limits
 from hub.matcher import Matcher, compile_matcher
 from hub.selector import join_of
 from hub.streams import Streams, View
@@ -122,13 +127,13 @@ async def test_pieces(streams: Streams, writing: Writing) -> None:
     for kind, numbers in NUMBERS.items():
         view = await view_of(streams, kind)
         last = await view.settle()
-        piece = await view.read(0, 100)
+        piece = await view.read(0, 100, 10**6)
         assert [json.loads(each)["payload"]["type"] for each in piece.documents] == list("ABCDE")
         assert (list(piece.numbers), piece.end) == (numbers, last)
-        piece = await view.read(numbers[3], 100)
+        piece = await view.read(numbers[3], 100, 10**6)
         assert (list(piece.numbers), piece.end) == (numbers[4:], last)
         for after in (last, last + 5):
-            piece = await view.read(after, 100)
+            piece = await view.read(after, 100, 10**6)
             assert (piece.documents, list(piece.numbers), piece.end) == ([], [], after)
 
 
@@ -139,11 +144,72 @@ async def test_a_piece_has_about_as_many_as_are_asked_for(
         await writing.commit("long", "A" * 100)
     view = await streams.view("long")
     after, sizes = 0, []
-    while (piece := await view.read(after, 500)).documents:
+    while (piece := await view.read(after, 500, 10**6)).documents:
         assert list(piece.numbers) == list(range(after + 1, after + 1 + len(piece.documents)))
         sizes.append(len(piece.documents))
         after = piece.end
     assert sum(sizes) == 3000
+
+
+@pytest.fixture
+async def large(engine: FilesEngine, streams: Streams) -> None:
+    """A log of lines and one of documents: small events, large ones, and a rare kind."""
+    await streams.put("orders-1", compile_matcher({"stream": "orders-1"}))
+    await streams.put("derived", compile_matcher({"payload": {"type": "A"}}))
+    await streams.put("sparse", compile_matcher({"payload": {"rare": 1}}))
+    for name in ("orders-1", "channel"):
+        await post(engine, name, ["A"] * 500)
+        for _ in range(15):
+            await post(engine, name, ["A", LARGE])
+    for _ in range(150):
+        await post(engine, "channel", [RARE] + ["C" * 4000] * 15)
+
+
+LARGE = '{"type":"A","x":"%s"}' % ("x" * 10**6)
+RARE = '{"type":"B","rare":1,"x":"%s"}' % ("x" * 2000)
+HELD = 12 * 2**20
+"""Bytes that a reader may have the hub hold, with all that is made of them."""
+
+
+async def post(engine: FilesEngine, name: str, texts: list[str]) -> None:
+    reader = TsvReader(Limits())
+    for each in texts:
+        data = each if each.startswith("{") else f'{{"type":"{each}"}}'
+        reader.feed(b"\t\t%b\n" % data.encode())
+    await engine.append(name, reader.finish())
+
+
+async def test_what_a_reader_holds_is_bounded_in_bytes(streams: Streams, large: None) -> None:
+    kinds = ("orders-1", "channel", "derived", "sparse", "_all", "join", "category")
+    for kind, backwards in itertools.product(kinds, (False, True)):
+        view = await view_of(streams, kind)
+        high = await view.settle()
+        count = 0
+        gc.collect()
+        tracemalloc.start()
+        async for slices in view.slices(1, high, backwards=backwards):
+            count += sum(each.count for each in slices)
+            del slices
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < HELD, kind
+        if kind not in ("join", "category"):
+            assert count == high, kind
+
+
+async def test_a_piece_is_bounded_in_bytes(streams: Streams, large: None) -> None:
+    for kind in ("orders-1", "channel", "derived", "_all", "join", "category"):
+        view = await view_of(streams, kind)
+        numbers: list[int] = []
+        high = await view.settle()
+        after = 0
+        while after < high:
+            piece = await view.read(after, 10**6, 2 * 2**20)
+            assert piece.size == sum(map(len, piece.documents)) < 4 * 2**20
+            assert piece.size >= 2 * 2**20 or piece.end == high
+            numbers += piece.numbers
+            after = piece.end
+        assert numbers == [number for number, _ in await numbered(view)]
 
 
 @pytest.mark.parametrize("kind", ["orders-1", "channel", "derived", "_all", "join", "category"])

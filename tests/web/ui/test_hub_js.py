@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import urllib.request
 from typing import Any
 
@@ -392,8 +393,13 @@ def test_a_hidden_page_gives_its_connection_back(window: Window, own_hub: HubPro
       Object.defineProperty(document, 'hidden', { value: hidden, configurable: true })
       document.dispatchEvent(new Event('visibilitychange'))
     }"""
+    window.page.clock.install()
     window.page.evaluate(hide, True)
-    wait_until(lambda: subscribers(own_hub) == 0, "it has hung up")
+    window.page.clock.fast_forward(5_000)
+    time.sleep(0.2)
+    assert subscribers(own_hub) == 1
+    window.page.clock.fast_forward(5_000)
+    wait_until(lambda: subscribers(own_hub) == 0, "it has hung up", PATIENCE - 10)
     post(own_hub, "a-channel", "meanwhile")
     window.page.evaluate(hide, False)
     wait_for(window, "meanwhile")
