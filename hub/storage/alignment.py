@@ -89,12 +89,15 @@ class Alignment:
         self._journal.clear()
 
     def _told(self) -> list[Record]:
-        """What goes on right behind the index, without a gap, of the positions that were told."""
+        """What goes on right behind the index, without a gap, of the positions that were told.
+
+        Of a record in whose midst an alignment was broken off, that is the rest.
+        """
         records: list[Record] = []
         head = self._sequencer.head
         for each in self._journal.read():
-            if each.position == head + 1:
-                records.append(each)
+            if each.position <= head + 1 <= each.last:
+                records.append(each.behind(head))
                 head = each.last
         return records
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from hub.document import KEYS, Keys
 from hub.formats import NDJSON, TSV
+from hub.storage import ordering
 from hub.storage import runs as runs_module
+from hub.storage import sequencer as sequencer_module
 from hub.storage.alignment import Alignment, Found
-from hub.storage.index import Index
+from hub.storage.index import Additions, Index
 from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
@@ -84,6 +86,13 @@ class Bench:
             )
             for term in terms_of(text.split(b"\n")[:-1], log.format, keys):
                 assert (term, run.position) in postings
+
+    def restart(self) -> None:
+        """Of logs only what the index knows of them is known, as at a new start."""
+        self.index.close()
+        numbers = {entry.name: entry.number for entry in self.index.open()}
+        for log in self.logs.all:
+            log.number = numbers.get(log.name, 0)
 
     def cut(self, log: Log, version: int) -> None:
         """Leave so many events."""
@@ -446,6 +455,63 @@ def test_positions_of_what_is_gone_are_not_given_again(bench: Bench) -> None:
     assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1)}
     bench.logs.grow(b)
     assert bench.align() == {1: ("log-b", 1), 5: ("log-a", 1), 6: ("log-b", 2)}
+
+
+@pytest.mark.parametrize("number", range(2, 16))
+def test_however_often_it_is_broken_off_what_was_told_keeps_its_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Each attempt fails at its n-th transaction, which may end in the midst of a record."""
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 200)
+    monkeypatch.setattr(ordering, "LEAST_BYTES", 64)
+    bench = Bench(tmp_path)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    short = bench.logs.make("short")
+    bench.logs.grow(a, 3)
+    before = bench.align()
+    for log, count in ((a, 20), (short, 4), (b, 30), (a, 7), (b, 5)):
+        bench.logs.grow(log, count)
+    told = [  # contrary to the times
+        Record(4, 1, 30, "log-b"),
+        Record(34, 1, 9, "short"),  # a power cut took five of them
+        Record(43, 1, 6, "gone"),
+        Record(49, 4, 20, "log-a"),
+        Record(69, 31, 2, "log-b"),
+    ]
+    bench.journal.append(told, 3)
+    real, left, failed = Index.add, 0, 0
+
+    def add(index: Index, additions: Additions, **how: bool) -> None:
+        nonlocal left, failed
+        left -= 1
+        if not left:
+            failed += 1
+            raise OSError(errno.ENOSPC, "no space")
+        real(index, additions, **how)
+
+    monkeypatch.setattr(Index, "add", add)
+    for _ in range(100):
+        left = number
+        try:
+            after = bench.align()
+        except OSError:
+            bench.restart()
+        else:
+            break
+    assert failed > 1
+    names = {log.name: log.version for log in bench.logs.all}
+    wanted = before | {
+        each.position + at: (each.log, each.revision + at)
+        for each in told
+        for at in range(each.count)
+        if each.revision + at <= names.get(each.log, 0)
+    }
+    assert {at: after[at] for at in wanted} == wanted
+    assert sorted(after.values()) == sorted(
+        (name, n) for name, version in names.items() for n in range(1, version + 1)
+    )
+    assert min(set(after) - set(wanted)) == 71  # not where something was told that is gone
+    assert bench.journal.read() == []
 
 
 def test_a_journal_that_cannot_be_cleared_is_no_alignment(bench: Bench) -> None:
