@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import chain
@@ -91,6 +92,7 @@ class Sequencer:
         `highest` is the highest number that a log has or had. Raises `sqlite3.Error`.
         """
         self.numbered = numbered
+        self._new = []
         self._next_number = highest + 1
         self.head = self.indexed = self._runs.load()
 
@@ -231,10 +233,11 @@ class Sequencer:
                 try:
                     await self.in_thread(self._runs.write, new, queue)
                 except Exception as error:
-                    self._push(new, queue)
-                    self._fail(error)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
+                    if queue is self._writing:  # else it was given up: attaching sees to them
+                        self._push(new, queue)
+                        self._fail(error)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
                 else:
                     self._written(queue)
                 if self._closing.is_set() or not (self._waiters or self._followers):
@@ -257,7 +260,7 @@ class Sequencer:
         self._writing = []
 
     def _written(self, queue: list[Taken]) -> None:
-        if self._absent:  # it was given up meanwhile
+        if queue is not self._writing:  # it was given up meanwhile
             return
         self.indexed = queue[-1].last
         self._writing = []
@@ -286,7 +289,9 @@ class Sequencer:
             self._failing = True
             logger.error("the index could not be written: %r", error)
         self._refuse(str(error))
-        if is_damage(error):
+        if isinstance(error, sqlite3.IntegrityError):
+            self._give_up()  # it has other positions than were given here: attaching goes by it
+        elif is_damage(error):
             self.condemn()
 
     def condemn(self) -> None:

@@ -452,6 +452,28 @@ async def test_damage_that_is_found_at_opening_is_mended_at_once(
         await engine.commit("orders-1", draft("again"))
 
 
+async def test_an_index_that_contradicts_itself_is_made_anew_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an alignment adds goes by what the index said right before."""
+    async with world.open() as engine:
+        await fill(world, engine)
+        before = await world.check(engine)
+    with open(world.directory / f"{CHANNEL}.tsv", "ab") as file:
+        file.write(b"mine\tt\tby hand\n")
+    real, errors = Index.add, [sqlite3.IntegrityError("UNIQUE constraint failed: runs.position")]
+
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
+        if errors:
+            raise errors.pop()
+        real(index, additions, **how)
+
+    monkeypatch.setattr(Index, "add", fail)
+    async with world.open() as engine:
+        assert "damage was found in it" in caplog.text
+        assert len(await order_of(engine)) == len(before) + 1
+
+
 async def test_an_index_that_was_made_anew_meanwhile_is_the_one_that_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -489,6 +489,75 @@ async def test_a_write_under_way_when_it_is_given_up_tells_nobody(
     await bench.close()
 
 
+@pytest.mark.parametrize("error", [full(), sqlite3.DatabaseError("malformed")])
+async def test_a_write_that_fails_after_it_was_given_up_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What was in it gets its positions when the index is attached, and only then."""
+    monkeypatch.setattr(module, "QUEUED", 2)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LAZY_SECONDS", 0.01)
+    bench = Bench(tmp_path, sync=True)
+    sequencer = bench.sequencer
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.grow(a, 2)
+    await sequencer.settle()
+    bench.index.error = full()
+    commits = [bench.logs.grow(b)]
+    sequencer.take(commits[0])
+    with pytest.raises(IndexFailed):
+        await sequencer.settle()
+    gate = bench.index.gate = threading.Event()
+    bench.index.error = error
+    bench.index.waits.clear()
+    waiting = asyncio.ensure_future(sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    for _ in range(4):
+        commits.append(bench.logs.grow(b))
+        sequencer.take(commits[-1])
+    assert sequencer.absent
+
+    def attach() -> None:
+        bench.index.error = bench.index.gate = None
+        b.number = 0
+        sequencer.load({1: a}, 1)
+        assert sequencer.head == 2
+        sequencer.adopt(Stretch(b, n, c.start, c.lines or b"", 1) for n, c in enumerate(commits, 1))
+
+    await sequencer.hold()
+    attaching = asyncio.ensure_future(sequencer.in_thread(attach))
+    gate.set()
+    await attaching
+    sequencer.release(absent=False)
+    with pytest.raises(IndexFailed):
+        await waiting
+    sequencer.check()
+    await sequencer.settle(sequencer.take(bench.logs.grow(a)))
+    await asyncio.sleep(0.05)  # nor a little later
+    assert (sequencer.absent, sequencer.condemned) == (False, False)
+    assert order_of(bench.index, bench.logs) == {
+        **{n: ("log-a", n) for n in (1, 2)},
+        **{2 + n: ("log-b", n) for n in range(1, 6)},
+        8: ("log-a", 3),
+    }
+    await bench.close()
+
+
+async def test_an_index_that_has_other_positions_is_attached_anew(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """It may be in the right: only when it contradicts itself it is damaged."""
+    a = bench.logs.make("log-a")
+    bench.index.error = sqlite3.IntegrityError("UNIQUE constraint failed: runs.position")
+    bench.grow(a)
+    with pytest.raises(IndexFailed, match="UNIQUE"):
+        await bench.sequencer.settle()
+    assert bench.sequencer.absent
+    assert not bench.sequencer.condemned
+    assert not (tmp_path / "index.sqlite-damaged").exists()
+    assert bench.sequencer._queue == []
+
+
 async def test_an_index_that_somebody_else_writes_to_stops_nobody(
     inline: Bench, tmp_path: Path
 ) -> None:
