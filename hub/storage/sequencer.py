@@ -102,9 +102,9 @@ class Sequencer:
         return self._absent
 
     async def hold(self) -> None:
-        """From now on what comes waits for `release`: all before will be adopted."""
-        self._waiting = []
+        """From when this returns on what comes waits for `release`: all before will be adopted."""
         await self._promises.forget()
+        self._waiting = []  # last: what came meanwhile is found in its log
 
     def release(self, *, absent: bool) -> None:
         """Go on giving positions, or without them."""

@@ -664,6 +664,51 @@ async def test_what_comes_while_an_index_is_attached_comes_behind(tmp_path: Path
     await bench.close()
 
 
+async def test_what_comes_before_all_waits_is_adopted_and_not_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hold` lets the journal end what it is at: until then events come as before."""
+    bench = Bench(tmp_path, sync=True)
+    gate, waits = threading.Event(), threading.Event()
+    real = bench.journal.append
+
+    def append(records: list[Record], indexed: int) -> int:
+        waits.set()
+        assert gate.wait(10)
+        return real(records, indexed)
+
+    monkeypatch.setattr(bench.journal, "append", append)
+    monkeypatch.setattr(module, "QUEUED", 0)
+    a = bench.logs.make("log-a")
+    bench.index.error = full()
+    commits = [bench.logs.grow(a)]
+    keeping = asyncio.ensure_future(bench.sequencer.secure(bench.sequencer.take(commits[0])))
+    await asyncio.to_thread(waits.wait, 10)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    commits.append(bench.logs.grow(a))
+    bench.sequencer.take(commits[-1])
+    assert bench.sequencer.absent
+    holding = asyncio.ensure_future(bench.sequencer.hold())
+    await asyncio.sleep(0.01)
+    commits.append(bench.logs.grow(a))
+    bench.sequencer.take(commits[-1])
+    gate.set()
+    await holding  # what is in the logs now is what is adopted
+    await keeping
+    bench.sequencer.take(bench.logs.grow(a))
+    bench.index.error = None
+    a.number = 0
+    bench.sequencer.load({}, 0)
+    bench.sequencer.adopt(
+        Stretch(a, n, c.start, c.lines or b"", 1) for n, c in enumerate(commits, 1)
+    )
+    bench.sequencer.release(absent=False)
+    await bench.sequencer.settle()
+    assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2, 3, 4)}
+    await bench.close()
+
+
 # Adopting, loading
 
 
