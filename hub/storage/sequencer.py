@@ -18,6 +18,8 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+from msgspec import structs
+
 from hub.document import Keys
 from hub.errors import IndexFailed
 from hub.storage.index import Index, is_damage
@@ -118,8 +120,8 @@ class Sequencer:
     def take(self, commit: Committed) -> int:
         """Give a group the next positions; returns that of its first event, 0 if it has none."""
         if self._absent:
-            if self._waiting is not None:
-                self._waiting.append(commit)
+            if self._waiting is not None:  # for long perhaps: without its lines
+                self._waiting.append(structs.replace(commit, lines=None))
             return 0
         log = commit.log
         position = self.head + 1

@@ -709,6 +709,24 @@ async def test_what_comes_before_all_waits_is_adopted_and_not_taken_again(
     await bench.close()
 
 
+async def test_lines_of_what_waits_for_an_index_are_not_held(tmp_path: Path) -> None:
+    """It may be attached for minutes."""
+    bench = Bench(tmp_path, sync=True)
+    bench.sequencer.release(absent=True)
+    await bench.sequencer.hold()
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    commits = [bench.logs.grow(log, 3, size=1000) for log in (a, b, a)]
+    for each in commits:
+        bench.sequencer.take(each)
+    assert all(each.lines for each in commits)  # they are others' too
+    assert sum(len(each.lines or b"") for each in bench.sequencer._waiting or []) == 0
+    bench.sequencer.load({}, 0)
+    bench.sequencer.release(absent=False)
+    await bench.sequencer.settle()
+    assert len(order_of(bench.index, bench.logs)) == 9
+    await bench.close()
+
+
 # Adopting, loading
 
 
