@@ -7,8 +7,6 @@ HTTP or subscriptions.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import sqlite3
 import threading
 import time
@@ -30,7 +28,7 @@ from hub.selector import Condition
 from hub.storage import places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
-from hub.storage.logfile import Disk
+from hub.storage.logfile import Disk, Reading
 from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
 from hub.storage.plan import Scope
 from hub.storage.store import Store
@@ -239,7 +237,7 @@ class FilesEngine:
         return work(readers.db, self._store.sources, *args)
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
-        reading = _Reading(self._store.disk)
+        reading = Reading(self._store.disk)
         try:
             return await wrap(work)(reading, self.file(name), *args, executor=self._threads)
         except asyncio.CancelledError:
@@ -290,22 +288,3 @@ def _members(
     if len(found) <= high - low:
         return None
     return documents_at(db, sources, [found[each - low] for each in revisions])
-
-
-class _Reading(Disk):
-    """The disk for one search, which ends soon once nobody waits for it any more."""
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self.abandoned = False
-
-    def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
-        return self._disk.open(path, flags, mode, **rest)
-
-    def close(self, fd: int) -> None:
-        self._disk.close(fd)
-
-    def pread(self, fd: Any, size: int, at: int) -> bytes:
-        if self.abandoned:
-            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-        return self._disk.pread(fd, size, at)

@@ -370,6 +370,8 @@ class Sequencer:
         new, self._new = self._new, []
         self._runs.write(new, queue)
         self.indexed = self.head
+        if self._index.is_long():  # else one who closes it soon has much to wait for
+            self._index.checkpoint()
 
 
 def _failed(reason: str) -> IndexFailed:

@@ -120,6 +120,7 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is pending, save the index, release the lock."""
+        self._alignment.reading.abandoned = True  # it may take minutes, the closing may not
         if self._definitions:
             await asyncio.wait(self._definitions)
         await self._writer.close()
@@ -355,7 +356,8 @@ class Store:
             self._alignment.align(self.logs.values(), found, numbers, highest)
             self._derived.load(self.derived)
         except Exception as error:
-            logger.error("the index could not be brought in line with the logs: %r", error)
+            if not self._alignment.reading.abandoned:
+                logger.error("the index could not be brought in line with the logs: %r", error)
             if is_damage(error):
                 self._index.condemn()
             self._index.close()
