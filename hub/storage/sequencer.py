@@ -109,10 +109,10 @@ class Sequencer:
         self._waiting = []  # last: what came meanwhile is found in its log
 
     def release(self, *, absent: bool) -> None:
-        """Go on giving positions, or without them."""
+        """Go on giving positions, or without them, as always with a condemned index."""
         waiting, self._waiting = self._waiting or [], None
-        self._absent = absent
-        if not absent:
+        self._absent = absent or self.condemned
+        if not self._absent:
             for each in waiting:
                 self.take(each)
             self._tell()

@@ -709,6 +709,23 @@ async def test_what_comes_before_all_waits_is_adopted_and_not_taken_again(
     await bench.close()
 
 
+async def test_an_index_that_is_condemned_while_it_is_attached_is_not_used(tmp_path: Path) -> None:
+    """A reader found the damage: the next start throws away whatever would be told now."""
+    bench = Bench(tmp_path, sync=True)
+    bench.sequencer.release(absent=True)
+    await bench.sequencer.hold()
+    a = bench.logs.make("log-a")
+    bench.sequencer.take(bench.logs.grow(a))
+    bench.sequencer.load({}, 0)
+    bench.sequencer.condemn()
+    bench.sequencer.release(absent=False)
+    assert bench.sequencer.absent
+    assert bench.sequencer.take(bench.logs.grow(a)) == 0
+    with pytest.raises(IndexFailed):
+        bench.sequencer.check()
+    await bench.close()
+
+
 async def test_lines_of_what_waits_for_an_index_are_not_held(tmp_path: Path) -> None:
     """It may be attached for minutes."""
     bench = Bench(tmp_path, sync=True)
