@@ -232,8 +232,12 @@ class FilesEngine:
     def _with_index(self, work: Callable[..., T], *args: object) -> T:
         readers, opened = self._readers, self._store.index_opened
         if getattr(readers, "opened", 0) != opened:
-            readers.db, readers.opened = self._store.reader(), opened
-            self._connections.append(readers.db)
+            before, after = getattr(readers, "db", None), self._store.reader()
+            self._connections.append(after)
+            readers.db, readers.opened = after, opened
+            if before:
+                self._connections.remove(before)
+                before.close()
         return work(readers.db, self._store.sources, *args)
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:

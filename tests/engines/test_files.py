@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hub.engines.base import Committed, Engine, Selection
-from hub.engines.files import FilesEngine
+from hub.engines.files import READ_THREADS, FilesEngine
 from hub.errors import (
     Closing,
     DirectoryLocked,
@@ -27,6 +27,7 @@ from hub.formats import Batch
 from hub.matcher import compile_matcher
 from hub.storage import places
 from hub.storage.logfile import Disk
+from hub.storage.plan import Scope
 from tests.storage.disks import FaultyDisk
 from tests.web.wire import append_by_hand, rows
 
@@ -220,3 +221,19 @@ async def test_a_derived_stream_that_is_another_one_meanwhile(engine: Engine) ->
     with pytest.raises(UnknownStream, match="or no longer"):  # a reader of the first one reads on
         await engine.read_derived("view", range(1, 4))
     assert len(await engine.read_derived("view", range(2, 0, -1))) == 2
+
+
+async def test_an_index_that_is_opened_anew_leaves_no_connections_behind(events: Path) -> None:
+    """Each reading thread has one."""
+    engine = FilesEngine(events)
+    await engine.open()
+    await fill(engine)
+    for _ in range(5):
+        engine._store.sequencer._give_up()
+        await engine._store._attach()
+        for _ in range(3):
+            head = await engine.settle()
+            cursors = [engine.cursor(Scope(), 1, head) for _ in range(30)]
+            assert all(await asyncio.gather(*map(engine.read_order, cursors)))
+        assert len(engine._connections) <= READ_THREADS
+    await engine.close()
