@@ -189,11 +189,13 @@ class FilesEngine:
         self._store.sequencer.follow(on)
 
     def cursor(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> OrderCursor:
-        return OrderCursor(scope, low, high, backwards=backwards)
+        cursor = OrderCursor(scope, low, high, backwards=backwards)
+        cursor.index = self._store.index_opened
+        return cursor
 
     async def read_order(self, cursor: Cursor) -> list[Slice] | None:
         assert isinstance(cursor, OrderCursor)  # noqa: S101
-        return await self._read_index(cursor.read)
+        return await self._read_index(self._read_on, cursor)
 
     @property
     def derived(self) -> Mapping[str, Matcher]:
@@ -238,7 +240,21 @@ class FilesEngine:
             if before:
                 self._connections.remove(before)
                 before.close()
-        return work(readers.db, self._store.sources, *args)
+        try:
+            return work(readers.db, self._store.sources, *args)
+        finally:
+            self._check_opened(opened)
+
+    def _read_on(
+        self, db: sqlite3.Connection, sources: Sources, cursor: OrderCursor
+    ) -> list[Slice] | None:
+        self._check_opened(cursor.index)
+        return cursor.read(db, sources)
+
+    def _check_opened(self, before: int) -> None:
+        """Raise if the index was opened anew: its logs may have other numbers now."""
+        if self._store.index_opened != before:
+            raise sqlite3.OperationalError("the index was opened anew meanwhile")
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
         reading = Reading(self._store.disk)
