@@ -7,8 +7,6 @@ HTTP or subscriptions.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import sqlite3
 import threading
 import time
@@ -30,7 +28,7 @@ from hub.selector import Condition
 from hub.storage import order, places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
-from hub.storage.logfile import Disk
+from hub.storage.logfile import Disk, Reading
 from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
 from hub.storage.plan import Scope
 from hub.storage.soundness import faults
@@ -192,11 +190,13 @@ class FilesEngine:
         self._store.sequencer.follow(on)
 
     def cursor(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> OrderCursor:
-        return OrderCursor(scope, low, high, backwards=backwards)
+        cursor = OrderCursor(scope, low, high, backwards=backwards)
+        cursor.index = self._store.index_opened
+        return cursor
 
     async def read_order(self, cursor: Cursor) -> list[Slice] | None:
         assert isinstance(cursor, OrderCursor)  # noqa: S101
-        return await self._read_index(cursor.read)
+        return await self._read_index(self._read_on, cursor)
 
     @property
     def derived(self) -> Mapping[str, Matcher]:
@@ -257,12 +257,30 @@ class FilesEngine:
     def _with_index(self, work: Callable[..., T], *args: object) -> T:
         readers, opened = self._readers, self._store.index_opened
         if getattr(readers, "opened", 0) != opened:
-            readers.db, readers.opened = self._store.reader(), opened
-            self._connections.append(readers.db)
-        return work(readers.db, self._store.sources, *args)
+            before, after = getattr(readers, "db", None), self._store.reader()
+            self._connections.append(after)
+            readers.db, readers.opened = after, opened
+            if before:
+                self._connections.remove(before)
+                before.close()
+        try:
+            return work(readers.db, self._store.sources, *args)
+        finally:
+            self._check_opened(opened)
+
+    def _read_on(
+        self, db: sqlite3.Connection, sources: Sources, cursor: OrderCursor
+    ) -> list[Slice] | None:
+        self._check_opened(cursor.index)
+        return cursor.read(db, sources)
+
+    def _check_opened(self, before: int) -> None:
+        """Raise if the index was opened anew: its logs may have other numbers now."""
+        if self._store.index_opened != before:
+            raise sqlite3.OperationalError("the index was opened anew meanwhile")
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
-        reading = _Reading(self._store.disk)
+        reading = Reading(self._store.disk)
         try:
             return await wrap(work)(reading, self.file(name), *args, executor=self._threads)
         except asyncio.CancelledError:
@@ -309,22 +327,3 @@ def _members(
     if len(found) <= high - low:
         return None
     return documents_at(db, sources, [found[each - low] for each in revisions], order.PIECE)
-
-
-class _Reading(Disk):
-    """The disk for one search, which ends soon once nobody waits for it any more."""
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self.abandoned = False
-
-    def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
-        return self._disk.open(path, flags, mode, **rest)
-
-    def close(self, fd: int) -> None:
-        self._disk.close(fd)
-
-    def pread(self, fd: Any, size: int, at: int) -> bytes:
-        if self.abandoned:
-            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-        return self._disk.pread(fd, size, at)

@@ -21,8 +21,8 @@ from hub.document import Keys
 from hub.storage.index import Index, Run
 from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
-from hub.storage.logfile import Disk, opened
-from hub.storage.ordering import Tail, as_told, in_time_order
+from hub.storage.logfile import Disk, Reading, opened
+from hub.storage.ordering import Stretch, Tail, as_told, in_time_order
 from hub.storage.places import Walk
 from hub.storage.sequencer import Sequencer
 from hub.storage.terms import terms_of
@@ -54,7 +54,7 @@ class Alignment:
         self._index = index
         self._journal = journal
         self._sequencer = sequencer
-        self._disk = disk
+        self._disk = self.reading = Reading(disk)  # abandoned, it is left off for good
         self._path = path
         self._keys = keys
 
@@ -82,15 +82,19 @@ class Alignment:
         rescued = self._index.rescued
         if rescued:
             head = self._sequencer.head  # it is not 0 if this was begun before
-            records = [each for each in rescued.records if each.position > head]
-            self._sequencer.adopt(as_told(self._disk, tails, records))
+            records = [
+                each.behind(max(head, each.position - 1))
+                for each in rescued.records
+                if each.last > head
+            ]
+            self._adopt(as_told(self._disk, tails, records))
             self._sequencer.skip(rescued.last)
         records = self._told()
-        self._sequencer.adopt(as_told(self._disk, tails, records))
+        self._adopt(as_told(self._disk, tails, records))
         if records:
             self._sequencer.skip(records[-1].last)
         self._tell_of(tails.values())
-        self._sequencer.adopt(in_time_order(self._disk, tails.values()))
+        self._adopt(in_time_order(self._disk, tails.values()))
         # Its log may hold what failed to sync in the life before: then it is not on the disk.
         self._index.checkpoint()
         self._journal.clear()
@@ -110,13 +114,26 @@ class Alignment:
                 len(counts),
             )
 
+    def _adopt(self, stretches: Iterable[Stretch]) -> None:
+        """Give positions to events; what is left off here is gone on with by the next alignment."""
+
+        def wanted() -> Iterator[Stretch]:
+            for each in stretches:
+                self.reading.go_on()
+                yield each
+
+        self._sequencer.adopt(wanted())
+
     def _told(self) -> list[Record]:
-        """What goes on right behind the index, without a gap, of the positions that were told."""
+        """What goes on right behind the index, without a gap, of the positions that were told.
+
+        Of a record in whose midst an alignment was broken off, that is the rest.
+        """
         records: list[Record] = []
         head = self._sequencer.head
         for each in self._journal.read():
-            if each.position == head + 1:
-                records.append(each)
+            if each.position <= head + 1 <= each.last:
+                records.append(each.behind(head))
                 head = each.last
         return records
 

@@ -95,6 +95,8 @@ class DerivedStreams:
         total = row.total + sum(found)
         row = Derived(row.number, row.name, row.matcher, version, looked, total)
         with self._index.transaction() as db:
+            if row.name not in self._rows:  # it is new, its number perhaps not
+                self._clear(db, row.number)
             db.execute(PUT_DERIVED, astuple(row))
             first = version - len(found) + 1
             db.executemany(
@@ -106,14 +108,18 @@ class DerivedStreams:
     def remove(self, name: str) -> None:
         """Forget a derived stream. Raises `sqlite3.Error`."""
         self._pieces.pop(name, None)
-        row = self._rows.pop(name, None)
+        row = self._rows.get(name)
         if row:
             self._drop(row)
+            del self._rows[name]  # last: until it is gone its number is its own
 
     def _drop(self, row: Derived) -> None:
         with self._index.transaction() as db:
-            db.execute("DELETE FROM members WHERE derived = ?", (row.number,))
+            self._clear(db, row.number)
             db.execute("DELETE FROM derived WHERE number = ?", (row.number,))
+
+    def _clear(self, db: sqlite3.Connection, number: int) -> None:
+        db.execute("DELETE FROM members WHERE derived = ?", (number,))
 
 
 def members(db: sqlite3.Connection, number: int, low: int, high: int) -> list[int]:

@@ -253,7 +253,9 @@ class Index:
     def db(self) -> sqlite3.Connection:
         """The connection; raises `sqlite3.Error` if the index is not open."""
         if self._db is None:
-            raise sqlite3.OperationalError("the index is not open")
+            error = sqlite3.OperationalError("the index is not open")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN  # without a code it would be damage
+            raise error
         return self._db
 
     def reader(self) -> sqlite3.Connection:

@@ -36,6 +36,11 @@ class Record(Struct, frozen=True, order=True):
         """The position of the last event."""
         return self.position + self.count - 1
 
+    def behind(self, position: int) -> Record:
+        """What of it comes behind a position that is its own, or the one before it."""
+        had = position + 1 - self.position
+        return Record(position + 1, self.revision + had, self.count - had, self.log)
+
 
 class _File:
     """One of the two files: open, its good length, and the last position in it."""

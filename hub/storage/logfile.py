@@ -20,6 +20,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 BLOCK = 4096
 """Bytes: what is written again after a failed sync starts at a multiple of this."""
@@ -71,6 +72,29 @@ class Disk:
     ftruncate = staticmethod(os.ftruncate)
     fdatasync = staticmethod(os.fdatasync)
     fsync = staticmethod(os.fsync)
+
+
+class Reading(Disk):
+    """A disk for reading that ends soon, by an `OSError`, once it is `abandoned`."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.abandoned = False
+
+    def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
+        return self._disk.open(path, flags, mode, **rest)
+
+    def close(self, fd: int) -> None:
+        self._disk.close(fd)
+
+    def pread(self, fd: Any, size: int, at: int) -> bytes:
+        self.go_on()
+        return self._disk.pread(fd, size, at)
+
+    def go_on(self) -> None:
+        """Raise if it is abandoned."""
+        if self.abandoned:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
 
 @contextmanager

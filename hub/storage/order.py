@@ -74,6 +74,7 @@ class OrderCursor:
     """Goes through a scope from `low` to `high`, or with `backwards` from `high` to `low`."""
 
     def __init__(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> None:
+        self.index = 0  # for its owner: how often the index was opened by then
         self._scope = scope
         self._from = max(1, low)
         self._to = high

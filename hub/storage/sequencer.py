@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+
+from msgspec import structs
 
 from hub.document import Keys
 from hub.errors import IndexFailed
@@ -91,6 +94,7 @@ class Sequencer:
         `highest` is the highest number that a log has or had. Raises `sqlite3.Error`.
         """
         self.numbered = numbered
+        self._new = []
         self._next_number = highest + 1
         self.head = self.indexed = self._runs.load()
 
@@ -100,15 +104,15 @@ class Sequencer:
         return self._absent
 
     async def hold(self) -> None:
-        """From now on what comes waits for `release`: all before will be adopted."""
-        self._waiting = []
+        """From when this returns on what comes waits for `release`: all before will be adopted."""
         await self._promises.forget()
+        self._waiting = []  # last: what came meanwhile is found in its log
 
     def release(self, *, absent: bool) -> None:
-        """Go on giving positions, or without them."""
+        """Go on giving positions, or without them, as always with a condemned index."""
         waiting, self._waiting = self._waiting or [], None
-        self._absent = absent
-        if not absent:
+        self._absent = absent or self.condemned
+        if not self._absent:
             for each in waiting:
                 self.take(each)
             self._tell()
@@ -116,8 +120,8 @@ class Sequencer:
     def take(self, commit: Committed) -> int:
         """Give a group the next positions; returns that of its first event, 0 if it has none."""
         if self._absent:
-            if self._waiting is not None:
-                self._waiting.append(commit)
+            if self._waiting is not None:  # for long perhaps: without its lines
+                self._waiting.append(structs.replace(commit, lines=None))
             return 0
         log = commit.log
         position = self.head + 1
@@ -231,10 +235,11 @@ class Sequencer:
                 try:
                     await self.in_thread(self._runs.write, new, queue)
                 except Exception as error:
-                    self._push(new, queue)
-                    self._fail(error)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
+                    if queue is self._writing:  # else it was given up: attaching sees to them
+                        self._push(new, queue)
+                        self._fail(error)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
                 else:
                     self._written(queue)
                 if self._closing.is_set() or not (self._waiters or self._followers):
@@ -257,7 +262,7 @@ class Sequencer:
         self._writing = []
 
     def _written(self, queue: list[Taken]) -> None:
-        if self._absent:  # it was given up meanwhile
+        if queue is not self._writing:  # it was given up meanwhile
             return
         self.indexed = queue[-1].last
         self._writing = []
@@ -286,7 +291,9 @@ class Sequencer:
             self._failing = True
             logger.error("the index could not be written: %r", error)
         self._refuse(str(error))
-        if is_damage(error):
+        if isinstance(error, sqlite3.IntegrityError):
+            self._give_up()  # it has other positions than were given here: attaching goes by it
+        elif is_damage(error):
             self.condemn()
 
     def condemn(self) -> None:
@@ -363,6 +370,8 @@ class Sequencer:
         new, self._new = self._new, []
         self._runs.write(new, queue)
         self.indexed = self.head
+        if self._index.is_long():  # else one who closes it soon has much to wait for
+            self._index.checkpoint()
 
 
 def _failed(reason: str) -> IndexFailed:

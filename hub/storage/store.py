@@ -120,6 +120,7 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is pending, save the index, release the lock."""
+        self._alignment.reading.abandoned = True  # it may take minutes, the closing may not
         if self._definitions:
             await asyncio.wait(self._definitions)
         await self._writer.close()
@@ -328,10 +329,11 @@ class Store:
         found = [
             Found(log, log.version, log.length, trusted) for log, trusted in opening.changed.items()
         ]
-        if not self._index.is_open or self._align(found, entries, known.values()):
+        logs = list(self.logs.values())
+        if not self._index.is_open or self._align(logs, found, entries, known.values()):
             self._saver.save(opening.changed)
         else:
-            self._attach_now([Found(log, log.version, log.length) for log in self.logs.values()])
+            self._attach_now([Found(log, log.version, log.length) for log in logs])
 
     def _open_index(self) -> dict[tuple[str, str], Entry]:
         """What the index knows of logs. Without an index: nothing."""
@@ -346,16 +348,16 @@ class Store:
         return {(entry.name, entry.format): entry for entry in entries}
 
     def _align(
-        self, found: Iterable[Found], entries: Iterable[Entry], gone: Iterable[Entry]
+        self, logs: list[Log], found: list[Found], entries: list[Entry], gone: Iterable[Entry]
     ) -> bool:
         """Give positions to what has none; without success there is no index afterwards."""
         highest = max([each.number for each in entries], default=0)
-        numbers = [each.number for each in gone]
         try:
-            self._alignment.align(self.logs.values(), found, numbers, highest)
+            self._alignment.align(logs, found, [each.number for each in gone], highest)
             self._derived.load(self.derived)
         except Exception as error:
-            logger.error("the index could not be brought in line with the logs: %r", error)
+            if not self._alignment.reading.abandoned:
+                logger.error("the index could not be brought in line with the logs: %r", error)
             if is_damage(error):
                 self._index.condemn()
             self._index.close()
@@ -382,7 +384,7 @@ class Store:
         for each in found:
             entry = known.pop((each.log.name, each.log.format), None)
             each.log.number = entry.number if entry else 0
-        self._align(found, entries, known.values())
+        self._align([each.log for each in found], found, entries, known.values())
 
     def _take_record(self, record: Record) -> None:
         log = self.logs.get(record.stream)

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from hub.document import Draft
 from hub.engines import files
 from hub.engines.base import Committed, Engine, Scope, Selection
-from hub.engines.files import FilesEngine
+from hub.engines.files import READ_THREADS, FilesEngine
 from hub.errors import (
     Closing,
     DirectoryLocked,
@@ -29,8 +30,10 @@ from hub.errors import (
 )
 from hub.formats import Batch
 from hub.matcher import compile_matcher
-from hub.storage import index, places
+from hub.storage import index, order, places
+from hub.storage.index import Index
 from hub.storage.logfile import Disk
+from hub.storage.order import OrderCursor
 from tests.storage.disks import FaultyDisk
 from tests.web.wire import append_by_hand, rows
 
@@ -294,3 +297,65 @@ async def test_what_goes_wrong_with_a_sound_index_is_no_damage(
         await engine.place(NAME, 2)
     assert "damage" not in caplog.text
     assert await engine.read_order(engine.cursor(Scope(), 1, 3))
+
+
+async def test_an_index_that_is_opened_anew_leaves_no_connections_behind(events: Path) -> None:
+    """Each reading thread has one."""
+    engine = FilesEngine(events)
+    await engine.open()
+    await fill(engine)
+    for _ in range(5):
+        engine._store.sequencer._give_up()
+        await engine._store._attach()
+        for _ in range(3):
+            head = await engine.settle()
+            cursors = [engine.cursor(Scope(), 1, head) for _ in range(30)]
+            assert all(await asyncio.gather(*map(engine.read_order, cursors)))
+        assert len(engine._connections) <= READ_THREADS
+    await engine.close()
+
+
+@pytest.mark.parametrize("moment", ["between", "within"])
+async def test_what_was_begun_by_an_index_does_not_go_on_by_another(
+    events: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """One that was made anew numbers logs in another way."""
+    monkeypatch.setattr(order, "PIECE", 1)
+    engine = FilesEngine(events)
+    await engine.open()
+    for n in range(6):
+        identity = f"20{30 - n}-01-01T00:00:00.000000Z"
+        await engine.append(f"log-{n}", Batch.of_one(identity, "t", b"%d" % n))
+
+    async def make_anew() -> None:
+        Index(events / ".hub" / "index.sqlite").condemn()
+        engine._store.sequencer._give_up()
+        await engine._store._attach()
+
+    cursor = engine.cursor(Scope(), 1, await engine.settle())
+    assert await engine.read_order(cursor)
+    if moment == "between":
+        await make_anew()
+    else:
+        begun, gate = threading.Event(), threading.Event()
+        real = OrderCursor.read
+
+        def read(*arguments: Any) -> Any:
+            begun.set()
+            assert gate.wait(10)
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(OrderCursor, "read", read)
+            reading = asyncio.ensure_future(engine.read_order(cursor))
+            await asyncio.to_thread(begun.wait, 10)
+            await make_anew()
+            gate.set()
+            with pytest.raises(ReadFailed, match="opened anew"):
+                await reading
+    with pytest.raises(ReadFailed, match="opened anew"):
+        await engine.read_order(cursor)
+    cursor = engine.cursor(Scope(), 1, await engine.settle())
+    assert await engine.read_order(cursor)
+    await engine.commit("orders-1", Draft([b'{"type":"T"}'], ["T"], "c1"))
+    await engine.close()

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from hub.document import KEYS, Keys
 from hub.formats import NDJSON, TSV
+from hub.storage import index as index_module
+from hub.storage import ordering
 from hub.storage import runs as runs_module
 from hub.storage import sequencer as sequencer_module
 from hub.storage.alignment import Alignment, Found
-from hub.storage.index import Index
+from hub.storage.index import Additions, Index
 from hub.storage.journal import Journal, Record
 from hub.storage.log import Log
-from hub.storage.logfile import Disk
+from hub.storage.logfile import Disk, Reading
 from hub.storage.rescue import Rescued
 from hub.storage.sequencer import Sequencer
 from hub.storage.soundness import faults
@@ -88,6 +90,13 @@ class Bench:
             )
             for term in terms_of(text.split(b"\n")[:-1], log.format, keys):
                 assert (term, run.position) in postings
+
+    def restart(self) -> None:
+        """Of logs only what the index knows of them is known, as at a new start."""
+        self.index.close()
+        numbers = {entry.name: entry.number for entry in self.index.open()}
+        for log in self.logs.all:
+            log.number = numbers.get(log.name, 0)
 
     def cut(self, log: Log, version: int) -> None:
         """Leave so many events."""
@@ -502,6 +511,155 @@ def test_where_the_order_between_logs_is_a_guess_that_is_said(
     bench.logs.grow(b)
     bench.align()
     assert "3 events of 2 logs had no position: they get theirs in the order" in caplog.text
+
+
+@pytest.mark.parametrize("number", range(2, 16))
+def test_however_often_it_is_broken_off_what_was_told_keeps_its_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Each attempt fails at its n-th transaction, which may end in the midst of a record."""
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 200)
+    monkeypatch.setattr(ordering, "LEAST_BYTES", 64)
+    bench = Bench(tmp_path)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    short = bench.logs.make("short")
+    bench.logs.grow(a, 3)
+    before = bench.align()
+    for log, count in ((a, 20), (short, 4), (b, 30), (a, 7), (b, 5)):
+        bench.logs.grow(log, count)
+    told = [  # contrary to the times
+        Record(4, 1, 30, "log-b"),
+        Record(34, 1, 9, "short"),  # a power cut took five of them
+        Record(43, 1, 6, "gone"),
+        Record(49, 4, 20, "log-a"),
+        Record(69, 31, 2, "log-b"),
+    ]
+    bench.journal.append(told, 3)
+    real, left, failed = Index.add, 0, 0
+
+    def add(index: Index, additions: Additions, **how: bool) -> None:
+        nonlocal left, failed
+        left -= 1
+        if not left:
+            failed += 1
+            raise OSError(errno.ENOSPC, "no space")
+        real(index, additions, **how)
+
+    monkeypatch.setattr(Index, "add", add)
+    for _ in range(100):
+        left = number
+        try:
+            after = bench.align()
+        except OSError:
+            bench.restart()
+        else:
+            break
+    assert failed > 1
+    names = {log.name: log.version for log in bench.logs.all}
+    wanted = before | {
+        each.position + at: (each.log, each.revision + at)
+        for each in told
+        for at in range(each.count)
+        if each.revision + at <= names.get(each.log, 0)
+    }
+    assert {at: after[at] for at in wanted} == wanted
+    assert sorted(after.values()) == sorted(
+        (name, n) for name, version in names.items() for n in range(1, version + 1)
+    )
+    assert min(set(after) - set(wanted)) == 71  # not where something was told that is gone
+    assert bench.journal.read() == []
+
+
+def test_left_off_at_any_moment_it_is_gone_on_with_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading, or adopting what was read: all that was told keeps its position."""
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 500)
+    monkeypatch.setattr(ordering, "LEAST_BYTES", 256)
+    bench = Bench(tmp_path)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    bench.logs.grow(a, 3)
+    before = bench.align()
+    for log in (a, b, a, b):
+        bench.logs.grow(log, 10)
+    bench.journal.append([Record(4, 1, 15, "log-b"), Record(19, 4, 5, "log-a")], 3)
+    wanted = before | {
+        **{3 + n: ("log-b", n) for n in range(1, 16)},
+        **{18 + n: ("log-a", 3 + n) for n in range(1, 6)},
+    }
+    real, left, moment = Reading.go_on, 0, 0
+
+    def go_on(reading: Reading) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            reading.abandoned = True
+        real(reading)
+
+    monkeypatch.setattr(Reading, "go_on", go_on)
+    heads = set()
+    while True:
+        moment += 1
+        left = moment
+        try:
+            after = bench.align()
+        except OSError as error:
+            assert error.errno == errno.ECANCELED  # noqa: PT017 - if there is one
+            heads.add(bench.index.head())
+            bench.restart()
+        else:
+            break
+    assert moment > 5
+    assert len(heads) > 2
+    assert {at: after[at] for at in wanted} == wanted
+    assert len(after) == 43
+
+
+def test_what_was_read_before_it_is_left_off_waits_for_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be much, of many logs."""
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 500)
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    for _ in range(100):
+        bench.logs.grow(a)
+        bench.logs.grow(b)
+    _, alignment = bench.parts(Disk())
+    real = Index.add
+
+    def add(index: Index, additions: Additions, **how: bool) -> None:
+        alignment.reading.abandoned = True
+        real(index, additions, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "add", add)
+        with pytest.raises(OSError, match="cancel"):
+            alignment.align([a, b], [Found(each, 100, each.length) for each in (a, b)], (), 0)
+    assert 0 < bench.index.head() < 20
+    bench.restart()
+    assert len(bench.align()) == 200
+
+
+def test_the_log_of_the_index_does_not_grow_as_long_as_it_is_aligned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever closes the index soon would wait for what is in it."""
+    monkeypatch.setattr(sequencer_module, "HELD_BYTES", 500)
+    monkeypatch.setattr(ordering, "LEAST_BYTES", 256)
+    monkeypatch.setattr(ordering, "MOST_BYTES", 256)
+    monkeypatch.setattr(index_module, "LONG_BYTES", 100_000)
+    bench.logs.grow(bench.logs.make("log-a"), 1000)
+    wal = bench.path.with_name(bench.path.name + "-wal")
+    real, longest = Index.add, 0
+
+    def add(index: Index, additions: Additions, **how: bool) -> None:
+        nonlocal longest
+        real(index, additions, **how)
+        longest = max(longest, wal.stat().st_size)
+
+    monkeypatch.setattr(Index, "add", add)
+    assert len(bench.align()) == 1000
+    assert 100_000 < longest < 300_000
 
 
 def test_a_journal_that_cannot_be_cleared_is_no_alignment(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from hub.matcher import compile_matcher
 from hub.storage import derived as module
+from hub.storage import index as index_module
 from hub.storage.derived import Derived, DerivedStreams, members, positions_of
 from hub.storage.order import OrderCursor, Slice
 from tests.storage.world import World
@@ -165,6 +167,32 @@ def test_what_is_removed_leaves_nothing(bench: Bench) -> None:
     bench.derived.remove("never-there")
     assert bench.rows() == 0
     bench.check("view")
+
+
+def test_what_could_not_be_removed_stands_in_nobodys_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is locked for a moment, or full."""
+    bench.follow("view")
+    other = sqlite3.connect(bench.world.index._path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(index_module, "_BUSY_MILLISECONDS", 0)
+    bench.world.index._waits = None
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        bench.derived.remove("view")
+    other.close()
+    bench.check("other")  # it has another number
+    bench.check("view")
+    bench.derived.remove("view")
+    bench.derived.remove("other")
+    assert bench.rows() == 0
+
+
+def test_what_an_earlier_stream_left_at_its_number_is_cleared(bench: Bench) -> None:
+    db = bench.world.index.db
+    db.executemany("INSERT INTO members VALUES (1,?,?)", [(n, 5 * n) for n in range(1, 200)])
+    bench.check("view")
+    assert bench.rows() == 25
 
 
 def test_what_fails_is_done_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

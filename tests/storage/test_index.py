@@ -118,8 +118,9 @@ def test_nothing_is_saved_to_a_closed_index(path: Path) -> None:
     closed.close()
     assert rows(path) == ENTRIES
     for work in (lambda: closed.db, closed.reader, closed.head, lambda: add(closed, RUNS)):
-        with pytest.raises(sqlite3.OperationalError, match="not open"):
+        with pytest.raises(sqlite3.OperationalError, match="not open") as error:
             work()
+        assert not is_damage(error.value)
 
 
 # Runs

@@ -33,6 +33,12 @@ def lines_of(directory: Path) -> dict[str, int]:
     return {name: (directory / name).read_bytes().count(b"\n") for name in FILES}
 
 
+def test_what_of_a_record_comes_behind_a_position() -> None:
+    whole = Record(10, 3, 5, "orders-1")
+    assert whole.behind(9) == whole
+    assert whole.behind(12) == Record(13, 6, 2, "orders-1")
+
+
 def test_what_was_appended_is_read_again(journal: Journal, tmp_path: Path) -> None:
     assert journal.read() == []
     assert journal.append([record(1, 3), record(4, 1, "a/b~c#d")], 0) == 4

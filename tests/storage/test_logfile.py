@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hub.event import IdOrder
 from hub.storage import logfile
-from hub.storage.logfile import Disk, FileChanged, Unsynced
+from hub.storage.logfile import Disk, FileChanged, Reading, Unsynced
 from hub.storage.recovery import Scan, scan
 from tests.storage.disks import FAULTS, Appender, FaultyDisk, RecordingDisk
 
@@ -374,3 +374,18 @@ def test_no_descriptor_is_left_open(append: Append, path: Path) -> None:
 def test_cutting_tells_how_much_went(path: Path) -> None:
     assert logfile.cut(Disk(), path, len(BEFORE) - 5) == 5
     assert path.read_bytes() == BEFORE[:-5]
+
+
+def test_reading_that_is_abandoned_ends_and_closes(path: Path) -> None:
+    path.write_bytes(b"some text")
+    reading = Reading(Disk())
+    before = len(os.listdir("/proc/self/fd"))
+    with logfile.opened(reading, path, os.O_RDONLY) as fd:
+        assert reading.pread(fd, 4, 5) == b"text"
+        reading.go_on()
+        reading.abandoned = True
+        with pytest.raises(OSError, match="cancel"):
+            reading.pread(fd, 4, 5)
+        with pytest.raises(OSError, match="cancel"):
+            reading.go_on()
+    assert len(os.listdir("/proc/self/fd")) == before

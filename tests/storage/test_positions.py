@@ -12,6 +12,8 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from itertools import count, product
@@ -486,6 +488,28 @@ async def test_where_the_order_is_not_what_is_damaged_it_is_kept(
         await world.check(engine)
 
 
+async def test_an_index_that_contradicts_itself_is_made_anew_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an alignment adds goes by what the index said right before."""
+    async with world.open() as engine:
+        await fill(world, engine)
+        before = await world.check(engine)
+    with open(world.directory / f"{CHANNEL}.tsv", "ab") as file:
+        file.write(b"mine\tt\tby hand\n")
+    real, errors = Index.add, [sqlite3.IntegrityError("UNIQUE constraint failed: runs.position")]
+
+    def fail(index: Index, additions: Additions, **how: bool) -> None:
+        if errors:
+            raise errors.pop()
+        real(index, additions, **how)
+
+    monkeypatch.setattr(Index, "add", fail)
+    async with world.open() as engine:
+        assert "damage was found in it" in caplog.text
+        assert len(await order_of(engine)) == len(before) + 1
+
+
 async def test_an_index_that_was_made_anew_meanwhile_is_the_one_that_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -553,6 +577,38 @@ async def test_without_an_index_the_channels_go_on_and_it_comes_back(
     async with world.open(disk) as engine:
         assert disk.left == 10**9  # the index knows all of it again
         assert await world.check(engine) == after
+
+
+async def test_closing_does_not_wait_until_an_index_is_attached(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next start goes on with it."""
+    monkeypatch.setattr(saving, "SAVE_INTERVAL", 0.05)
+    monkeypatch.setattr(sequencer, "LAZY_SECONDS", 60)
+    monkeypatch.setattr(sequencer, "HELD_BYTES", 500)
+    given_up, attaching = threading.Event(), threading.Event()
+
+    class Slow(Disk):
+        def pread(self, fd: Any, size: int, at: int) -> bytes:
+            if threading.current_thread().name.startswith("hub-index") and given_up.is_set():
+                attaching.set()
+                time.sleep(0.05)
+            return os.pread(fd, size, at)
+
+    async with world.open(Slow()) as engine:
+        for n in range(100):
+            at = f"2099-01-01T00:00:00.{n:06}Z"
+            await engine.append(f"late-{n}", Batch.of_one(at, "t", b'{"n":%d}' % n))
+        await fill(world, engine)
+        engine._store.sequencer._give_up()
+        await engine._store.sequencer.in_thread(given_up.set)  # behind what is under way there
+        assert await asyncio.to_thread(attaching.wait, 10)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    assert "could not be brought in line" not in caplog.text
+    async with world.open() as engine:
+        order = await world.check(engine)
+        assert len(order) == 100 + len(world.told) + len(world.posted)
 
 
 # The index, damaged or of another time

@@ -489,6 +489,75 @@ async def test_a_write_under_way_when_it_is_given_up_tells_nobody(
     await bench.close()
 
 
+@pytest.mark.parametrize("error", [full(), sqlite3.DatabaseError("malformed")])
+async def test_a_write_that_fails_after_it_was_given_up_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What was in it gets its positions when the index is attached, and only then."""
+    monkeypatch.setattr(module, "QUEUED", 2)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LAZY_SECONDS", 0.01)
+    bench = Bench(tmp_path, sync=True)
+    sequencer = bench.sequencer
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.grow(a, 2)
+    await sequencer.settle()
+    bench.index.error = full()
+    commits = [bench.logs.grow(b)]
+    sequencer.take(commits[0])
+    with pytest.raises(IndexFailed):
+        await sequencer.settle()
+    gate = bench.index.gate = threading.Event()
+    bench.index.error = error
+    bench.index.waits.clear()
+    waiting = asyncio.ensure_future(sequencer.settle())
+    await asyncio.to_thread(bench.index.waits.wait, 10)
+    for _ in range(4):
+        commits.append(bench.logs.grow(b))
+        sequencer.take(commits[-1])
+    assert sequencer.absent
+
+    def attach() -> None:
+        bench.index.error = bench.index.gate = None
+        b.number = 0
+        sequencer.load({1: a}, 1)
+        assert sequencer.head == 2
+        sequencer.adopt(Stretch(b, n, c.start, c.lines or b"", 1) for n, c in enumerate(commits, 1))
+
+    await sequencer.hold()
+    attaching = asyncio.ensure_future(sequencer.in_thread(attach))
+    gate.set()
+    await attaching
+    sequencer.release(absent=False)
+    with pytest.raises(IndexFailed):
+        await waiting
+    sequencer.check()
+    await sequencer.settle(sequencer.take(bench.logs.grow(a)))
+    await asyncio.sleep(0.05)  # nor a little later
+    assert (sequencer.absent, sequencer.condemned) == (False, False)
+    assert order_of(bench.index, bench.logs) == {
+        **{n: ("log-a", n) for n in (1, 2)},
+        **{2 + n: ("log-b", n) for n in range(1, 6)},
+        8: ("log-a", 3),
+    }
+    await bench.close()
+
+
+async def test_an_index_that_has_other_positions_is_attached_anew(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """It may be in the right: only when it contradicts itself it is damaged."""
+    a = bench.logs.make("log-a")
+    bench.index.error = sqlite3.IntegrityError("UNIQUE constraint failed: runs.position")
+    bench.grow(a)
+    with pytest.raises(IndexFailed, match="UNIQUE"):
+        await bench.sequencer.settle()
+    assert bench.sequencer.absent
+    assert not bench.sequencer.condemned
+    assert not (tmp_path / "index.sqlite-damaged").exists()
+    assert bench.sequencer._queue == []
+
+
 async def test_an_index_that_somebody_else_writes_to_stops_nobody(
     inline: Bench, tmp_path: Path
 ) -> None:
@@ -592,6 +661,86 @@ async def test_what_comes_while_an_index_is_attached_comes_behind(tmp_path: Path
         3: ("log-a", 3),
         4: ("log-b", 1),
     }
+    await bench.close()
+
+
+async def test_what_comes_before_all_waits_is_adopted_and_not_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hold` lets the journal end what it is at: until then events come as before."""
+    bench = Bench(tmp_path, sync=True)
+    gate, waits = threading.Event(), threading.Event()
+    real = bench.journal.append
+
+    def append(records: list[Record], indexed: int) -> int:
+        waits.set()
+        assert gate.wait(10)
+        return real(records, indexed)
+
+    monkeypatch.setattr(bench.journal, "append", append)
+    monkeypatch.setattr(module, "QUEUED", 0)
+    a = bench.logs.make("log-a")
+    bench.index.error = full()
+    commits = [bench.logs.grow(a)]
+    keeping = asyncio.ensure_future(bench.sequencer.secure(bench.sequencer.take(commits[0])))
+    await asyncio.to_thread(waits.wait, 10)
+    with pytest.raises(IndexFailed):
+        await bench.sequencer.settle()
+    commits.append(bench.logs.grow(a))
+    bench.sequencer.take(commits[-1])
+    assert bench.sequencer.absent
+    holding = asyncio.ensure_future(bench.sequencer.hold())
+    await asyncio.sleep(0.01)
+    commits.append(bench.logs.grow(a))
+    bench.sequencer.take(commits[-1])
+    gate.set()
+    await holding  # what is in the logs now is what is adopted
+    await keeping
+    bench.sequencer.take(bench.logs.grow(a))
+    bench.index.error = None
+    a.number = 0
+    bench.sequencer.load({}, 0)
+    bench.sequencer.adopt(
+        Stretch(a, n, c.start, c.lines or b"", 1) for n, c in enumerate(commits, 1)
+    )
+    bench.sequencer.release(absent=False)
+    await bench.sequencer.settle()
+    assert order_of(bench.index, bench.logs) == {n: ("log-a", n) for n in (1, 2, 3, 4)}
+    await bench.close()
+
+
+async def test_an_index_that_is_condemned_while_it_is_attached_is_not_used(tmp_path: Path) -> None:
+    """A reader found the damage: the next start throws away whatever would be told now."""
+    bench = Bench(tmp_path, sync=True)
+    bench.sequencer.release(absent=True)
+    await bench.sequencer.hold()
+    a = bench.logs.make("log-a")
+    bench.sequencer.take(bench.logs.grow(a))
+    bench.sequencer.load({}, 0)
+    bench.sequencer.condemn()
+    bench.sequencer.release(absent=False)
+    assert bench.sequencer.absent
+    assert bench.sequencer.take(bench.logs.grow(a)) == 0
+    with pytest.raises(IndexFailed):
+        bench.sequencer.check()
+    await bench.close()
+
+
+async def test_lines_of_what_waits_for_an_index_are_not_held(tmp_path: Path) -> None:
+    """It may be attached for minutes."""
+    bench = Bench(tmp_path, sync=True)
+    bench.sequencer.release(absent=True)
+    await bench.sequencer.hold()
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b", NDJSON)
+    commits = [bench.logs.grow(log, 3, size=1000) for log in (a, b, a)]
+    for each in commits:
+        bench.sequencer.take(each)
+    assert all(each.lines for each in commits)  # they are others' too
+    assert sum(len(each.lines or b"") for each in bench.sequencer._waiting or []) == 0
+    bench.sequencer.load({}, 0)
+    bench.sequencer.release(absent=False)
+    await bench.sequencer.settle()
+    assert len(order_of(bench.index, bench.logs)) == 9
     await bench.close()
 
 

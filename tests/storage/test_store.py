@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from hub.formats import Batch
 from hub.matcher import compile_matcher
 from hub.options import Durability
 from hub.storage import derived, saving, syncing
-from hub.storage.log import Committed
+from hub.storage.alignment import Alignment
+from hub.storage.log import Committed, Log
 from hub.storage.logfile import Disk
 from hub.storage.store import Store
 from tests.storage.disks import FaultyDisk
@@ -565,6 +566,34 @@ async def test_a_save_under_way_does_not_trouble_the_closing(
     assert len(store.logs) == 6
     assert disk.bytes == 0
     await store.close()
+
+
+async def test_logs_that_are_made_while_an_index_is_attached_do_not_trouble_it(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    real = Alignment.align
+
+    def align(alignment: Alignment, logs: Iterable[Log], *rest: Any) -> None:
+        each = iter(logs)
+        first = next(each)
+        begun.set()
+        assert gate.wait(10)
+        real(alignment, [first, *each], *rest)
+
+    store = await open_store()
+    await store.append("log-a", one("data"))
+    await store.append("log-b", one("data"))
+    await store.sequencer.settle()
+    monkeypatch.setattr(Alignment, "align", align)
+    store.sequencer._give_up()
+    attaching = asyncio.ensure_future(store._attach())
+    await asyncio.to_thread(begun.wait, 10)
+    await store.append("log-c", one("data"))
+    gate.set()
+    await attaching
+    await store.sequencer.settle()
+    assert store.sequencer.indexed == 3
 
 
 async def test_many_logs_are_saved_in_portions(
