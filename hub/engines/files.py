@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,12 @@ from hub.storage.watches import CommitGuard, condition_conflict
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""
 
+SEARCH_THREADS = 4
+"""Long searches that can be under way at once; others wait for these, and no short read does."""
+
+SHORT_BYTES = 1024 * 1024
+"""Bytes of a log that a short read goes through at most."""
+
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 T = TypeVar("T")
@@ -61,6 +68,7 @@ class FilesEngine:
         self._readers = threading.local()  # each reading thread's connection to the index
         self._connections: list[sqlite3.Connection] = []  # the same, to close them
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
+        self._search_threads = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="hub-search")
         self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
         self.on_indexed: list[Callable[[], None]] = self._store.sequencer.on_indexed
 
@@ -70,6 +78,7 @@ class FilesEngine:
     async def close(self) -> None:
         await self._store.close()
         self._threads.shutdown()
+        self._search_threads.shutdown()
         for db in self._connections:
             db.close()
 
@@ -239,9 +248,14 @@ class FilesEngine:
         return work(readers.db, self._store.sources, *args)
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
-        reading = _Reading(self._store.disk)
+        reading = _Reading(self._store.disk, SHORT_BYTES)
+        search, path = wrap(work), self.file(name)
         try:
-            return await wrap(work)(reading, self.file(name), *args, executor=self._threads)
+            try:
+                return await search(reading, path, *args, executor=self._threads)
+            except _IsLong:  # from its beginning: that was little
+                reading.left = sys.maxsize
+                return await search(reading, path, *args, executor=self._search_threads)
         except asyncio.CancelledError:
             reading.abandoned = True
             raise
@@ -292,11 +306,19 @@ def _members(
     return documents_at(db, sources, [found[each - low] for each in revisions])
 
 
-class _Reading(Disk):
-    """The disk for one search, which ends soon once nobody waits for it any more."""
+class _IsLong(Exception):
+    """A read goes through more than a short one does."""
 
-    def __init__(self, disk: Disk) -> None:
+
+class _Reading(Disk):
+    """The disk for one search, which ends soon once nobody waits for it any more.
+
+    Raises `_IsLong` when more than `left` bytes are read.
+    """
+
+    def __init__(self, disk: Disk, left: int) -> None:
         self._disk = disk
+        self.left = left
         self.abandoned = False
 
     def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
@@ -308,4 +330,7 @@ class _Reading(Disk):
     def pread(self, fd: Any, size: int, at: int) -> bytes:
         if self.abandoned:
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        self.left -= size
+        if self.left < 0:
+            raise _IsLong
         return self._disk.pread(fd, size, at)
