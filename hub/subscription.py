@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
@@ -25,6 +25,7 @@ from hub import sse
 from hub.blocks import Block, Blocks
 from hub.engines.base import BLOCK, Committed, Engine
 from hub.errors import Busy
+from hub.formats import Row
 from hub.lines import lines_of_format
 
 logger = logging.getLogger(__name__)
@@ -157,6 +158,22 @@ class _Sending:
         return self.frames[0]
 
 
+def _shared_out(
+    rows: list[Row], audiences: Mapping[bytes | None, _Audience]
+) -> Iterator[tuple[_Audience, list[Row]]]:
+    """What there is for each audience for which there is something."""
+    everything = audiences.get(None)
+    if everything is not None:
+        yield everything, rows
+    if len(audiences) > (everything is not None):
+        typed: dict[bytes, list[Row]] = {}  # in one pass, however many types are followed
+        for row in rows:
+            if row[1] in audiences:
+                typed.setdefault(row[1], []).append(row)
+        for only, own in typed.items():
+            yield audiences[only], own
+
+
 class Subscriptions:
     """All subscriptions of one hub."""
 
@@ -261,12 +278,14 @@ class Subscriptions:
         rows = None
         if commit.lines is not None and len(self._sending) < GROUPS_HELD:
             rows = lines_of_format(commit.log.format, self._engine.keys).rows(commit.lines)
-        for only, audience in audiences.items():
-            # With many groups on their way, reading the file costs less than holding them.
-            held = len(self._sending) < GROUPS_HELD
-            frames = sse.frames(rows, only) if held and rows is not None else None
-            if frames is None or frames:
-                self._send(audience, commit.start, frames)
+        if rows is None:
+            for audience in audiences.values():
+                self._send(audience, commit.start, None)
+        else:
+            for audience, own in _shared_out(rows, audiences):
+                # With many groups on their way, reading the file costs less than holding them.
+                held = len(self._sending) < GROUPS_HELD
+                self._send(audience, commit.start, sse.frames(own) if held else None)
         if self._sender is None and not self._send_some():
             self._sender = asyncio.get_running_loop().create_task(self._send_rest())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from hub.document import KEYS, Keys
 from hub.engines.base import Committed
 from hub.engines.files import FilesEngine
 from hub.errors import ReadFailed
-from hub.formats import NDJSON, Batch
+from hub.event import IdOrder
+from hub.formats import NDJSON, Batch, Row, split_rows
 from hub.sse import HEARTBEAT, Parser
 from hub.subscription import BACKLOG, SLOW_BLOCK, Subscription, Subscriptions
 from tests.web.wire import eventually
@@ -119,6 +120,37 @@ async def test_types_are_framed_apart(events: Path) -> None:
         await here.post("4")
         seen = {only: socket.seen for only, socket in sockets.items()}
         assert seen == {None: ["1", "2", "3", "4"], "a": ["1", "2"], "b": ["3"], "": ["4"]}
+
+
+async def test_the_number_of_types_that_are_followed_costs_little(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group is gone through once, not once for each of them."""
+    looked = 0
+
+    class Rows(list[Row]):
+        def __iter__(self) -> Iterator[Row]:
+            nonlocal looked
+            for row in super().__iter__():
+                looked += 1
+                yield row
+
+    class Counted:
+        def rows(self, chunk: bytes) -> Rows:
+            return Rows(split_rows(chunk))
+
+    async with room(events) as here:
+        sockets = [here.follow(f"t{n}")[0] for n in range(200)]
+        every, _ = here.follow()
+        await eventually(lambda: here.subscriptions.live_count == 201)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "lines_of_format", lambda *_: Counted())
+            lines = b"".join(b"\tt%d\t%d\n" % (n % 3, n) for n in range(100))
+            await here.engine.append(NAME, Batch([lines], 100, 100, "", "", IdOrder()))
+        await eventually(lambda: len(every.seen) == 100)
+        assert looked <= 300
+        for n, socket in enumerate(sockets):
+            assert socket.seen == [str(at) for at in range(100) if at % 3 == n]
 
 
 async def test_documents_are_framed_as_rows_live_and_from_the_file(

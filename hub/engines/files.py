@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from hub.selector import Condition
 from hub.storage import order, places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
-from hub.storage.logfile import Disk, Reading
+from hub.storage.logfile import Disk, Reading, ReadTooMuch
 from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
 from hub.storage.plan import Scope
 from hub.storage.soundness import faults
@@ -37,6 +38,12 @@ from hub.storage.watches import CommitGuard, condition_conflict
 
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""
+
+SEARCH_THREADS = 4
+"""Long searches that can be under way at once; others wait for these, and no short read does."""
+
+SHORT_BYTES = 1024 * 1024
+"""Bytes of a log that a short read goes through at most."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -60,6 +67,7 @@ class FilesEngine:
         self._readers = threading.local()  # each reading thread's connection to the index
         self._connections: list[sqlite3.Connection] = []  # the same, to close them
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
+        self._search_threads = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="hub-search")
         self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
         self.on_indexed: list[Callable[[], None]] = self._store.sequencer.on_indexed
 
@@ -69,6 +77,7 @@ class FilesEngine:
     async def close(self) -> None:
         await self._store.close()
         self._threads.shutdown()
+        self._search_threads.shutdown()
         for db in self._connections:
             db.close()
 
@@ -280,9 +289,14 @@ class FilesEngine:
             raise sqlite3.OperationalError("the index was opened anew meanwhile")
 
     async def _search(self, work: Callable[..., T], name: str, *args: object) -> T:
-        reading = Reading(self._store.disk)
+        reading = Reading(self._store.disk, SHORT_BYTES)
+        search, path = wrap(work), self.file(name)
         try:
-            return await wrap(work)(reading, self.file(name), *args, executor=self._threads)
+            try:
+                return await search(reading, path, *args, executor=self._threads)
+            except ReadTooMuch:  # from its beginning: that was little
+                reading.left = sys.maxsize
+                return await search(reading, path, *args, executor=self._search_threads)
         except asyncio.CancelledError:
             reading.abandoned = True
             raise

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,11 +75,19 @@ class Disk:
     fsync = staticmethod(os.fsync)
 
 
-class Reading(Disk):
-    """A disk for reading that ends soon, by an `OSError`, once it is `abandoned`."""
+class ReadTooMuch(Exception):
+    """A `Reading` has come to its end."""
 
-    def __init__(self, disk: Disk) -> None:
+
+class Reading(Disk):
+    """A disk for reading that ends soon, by an `OSError`, once it is `abandoned`.
+
+    Of more than `left` bytes the rest is not read, but raises `ReadTooMuch`.
+    """
+
+    def __init__(self, disk: Disk, left: int = sys.maxsize) -> None:
         self._disk = disk
+        self.left = left
         self.abandoned = False
 
     def open(self, path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
@@ -89,6 +98,9 @@ class Reading(Disk):
 
     def pread(self, fd: Any, size: int, at: int) -> bytes:
         self.go_on()
+        self.left -= size
+        if self.left < 0:
+            raise ReadTooMuch
         return self._disk.pread(fd, size, at)
 
     def go_on(self) -> None:

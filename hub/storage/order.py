@@ -22,7 +22,7 @@ from hub.matcher import Matcher
 from hub.selector import Kind, Selector
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, opened
-from hub.storage.plan import By, Plan, Planner, Scope
+from hub.storage.plan import By, Plan, Planner, Scope, as_json, keys_of
 
 PIECE = 1024 * 1024
 """About how many bytes of logs are read at once."""
@@ -35,6 +35,9 @@ ROWS = 4096
 
 WINDOW = 200_000
 """Positions that one look at every run goes over."""
+
+WIDER = 8
+"""How many times more positions drivers are followed over at once after they led to few runs."""
 
 GAP = 4096
 """Bytes between two runs of a log that are read rather than passed over."""
@@ -83,6 +86,8 @@ class OrderCursor:
         # Positions of runs that have yet to be fetched; known when reading begins.
         self._low, self._high = 0, high
         self._plan: Plan | None = None
+        self._keys: list[tuple[By, str]] = []  # of its drivers
+        self._width = ROWS  # of positions that they are followed over at once
         self._sees: Callable[[str, bytes], bool] | None = None
 
     def read(self, db: sqlite3.Connection, sources: Sources) -> list[Slice] | None:
@@ -108,11 +113,16 @@ class OrderCursor:
             "SELECT max(position) FROM runs WHERE position <= ?", (self._from,)
         ).fetchone()
         self._low = first or self._from
+        if plan.drivers is not None:
+            self._keys = [(by, as_json(keys)) for by, keys in keys_of(plan.drivers).items()]
+            share = ROWS / max(1.0, plan.cost or 0.0)
+            self._width = max(ROWS, int((self._to - self._from + 1) * share))
         return plan
 
     def _fetch(self, db: sqlite3.Connection, plan: Plan) -> None:
         """Get the next rows, and move the bounds to what they leave."""
         low, high, backwards = self._low, self._high, self._backwards
+        end: int | None
         if plan.drivers is None:
             if backwards:
                 low = max(low, high - WINDOW + 1)
@@ -121,7 +131,7 @@ class OrderCursor:
             rows = self._select(db, plan, "position BETWEEN ? AND ?", [low, high], ROWS)
             end = rows[-1][0] if len(rows) == ROWS else None
         else:
-            places, end = self._driven(db, plan.drivers, low, high)
+            places, end = self._driven(db, low, high)
             listed = msgspec.json.encode(places).decode()
             where = "position IN (SELECT value FROM json_each(?))"
             rows = self._select(db, plan, where, [listed], -1)
@@ -147,31 +157,35 @@ class OrderCursor:
         (found,) = db.execute(text, (*values, *plan.values)).fetchone()
         return _decode_runs(found)
 
-    def _driven(
-        self, db: sqlite3.Connection, drivers: Sequence[tuple[By, int]], low: int, high: int
-    ) -> tuple[list[int], int | None]:
-        """Positions of runs that the drivers lead to, and how far they are complete (None: all)."""
-        most = ROWS // max(1, len(drivers))
+    def _driven(self, db: sqlite3.Connection, low: int, high: int) -> tuple[list[int], int]:
+        """Positions of runs that the drivers lead to, and the one up to which these are all."""
+        backwards = self._backwards
+        if backwards:
+            low = max(low, high - self._width + 1)
+        else:
+            high = min(high, low + self._width - 1)
         found: set[int] = set()
-        horizon: int | None = None
-        order = "DESC" if self._backwards else "ASC"
-        for by, key in drivers:
+        horizon = low if backwards else high
+        order = "DESC" if backwards else "ASC"
+        for by, keys in self._keys:
             (text,) = db.execute(
-                f"SELECT json_group_array(position) FROM ({by.value} "  # noqa: S608
+                f"SELECT json_group_array(position) FROM ({by.among('json_each(?)')} "  # noqa: S608
                 f"AND position BETWEEN ? AND ? ORDER BY position {order} LIMIT ?)",
-                (key, low, high, most),
+                (keys, low, high, ROWS),
             ).fetchone()
             places = msgspec.json.decode(text, type=list[int])
             found.update(places)
-            if len(places) == most:
+            if len(places) == ROWS:
                 end = places[-1]
-                if horizon is None or (end > horizon if self._backwards else end < horizon):
-                    horizon = end
-        if horizon is not None:
-            if self._backwards:
-                found = {each for each in found if each >= horizon}
-            else:
-                found = {each for each in found if each <= horizon}
+                horizon = max(horizon, end) if backwards else min(horizon, end)
+        if backwards:
+            found = {each for each in found if each >= horizon}
+            self._width = high - horizon + 1
+        else:
+            found = {each for each in found if each <= horizon}
+            self._width = horizon - low + 1
+        if len(found) < ROWS // 2:
+            self._width *= WIDER
         return list(found), horizon
 
     def _take(self) -> list[Row]:

@@ -8,6 +8,7 @@ holds beside a matching event is for the reader to leave out, unless the plan is
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -23,13 +24,25 @@ from hub.storage.log import Log
 from hub.storage.terms import Kind, term_of
 
 COUNTED = 1000
-"""Runs of a driver that are counted to tell how many there are about."""
+"""Runs of all drivers together that are counted to tell how many there are about."""
+
+LEAST_COUNTED = 32
+"""Runs of each of them that are counted in any case."""
 
 WORTH = 0.2
 """Share of all runs above which it is cheaper to look at every one than to follow drivers."""
 
-DRIVERS = 64
-"""Logs and terms that are followed one by one; for more it is cheaper to look at every run."""
+WORTH_UNTESTED = 4.0
+"""The same where a look at a run does not tell whether it has any of them: it would be read."""
+
+SEEK = 0.2
+"""What it costs to follow a driver to no run, of what a run costs."""
+
+LOOKS = 16
+"""Terms that a run is looked at for; to look for more costs more than to read it."""
+
+DRIVERS = 4096
+"""Logs and terms that are followed together; for more it is cheaper to look at every run."""
 
 
 class Scope(Struct):
@@ -41,26 +54,45 @@ class Scope(Struct):
 
 
 class By(Enum):
-    """What a driver follows."""
+    """What a driver follows: the rows of a table that have its key."""
 
-    LOG = "SELECT position FROM runs WHERE log = ?"
-    TERM = "SELECT position FROM postings WHERE term = ?"
+    LOG = ("runs", "log")
+    TERM = ("postings", "term")
+
+    def among(self, keys: str) -> str:
+        """SQL for the positions of the runs that any key of a JSON array leads to."""
+        table, column = self.value
+        return f"SELECT position FROM {table} WHERE {column} IN (SELECT value FROM {keys})"  # noqa: S608
 
 
 Driver = tuple[By, int]
 
 
+def keys_of(drivers: Iterable[Driver]) -> dict[By, list[int]]:
+    """The keys of drivers, by what they follow; each once."""
+    keys: dict[By, list[int]] = {}
+    for by, key in dict.fromkeys(drivers):
+        keys.setdefault(by, []).append(key)
+    return keys
+
+
 class Plan(Struct):
-    """Which runs to look at; `drivers` None means all, `exact` that all their events match."""
+    """Which runs to look at; `drivers` None means all, `exact` that all their events match.
+
+    The test lets pass every run that has a matching event, and perhaps more.
+    """
 
     test: str  # SQL, of the run r
     values: list[object]
     drivers: list[Driver] | None
     exact: bool
+    looks: int = 0  # terms that the test looks for
+    plain: bool = False  # whether the test is that a driver leads to the run
+    cost: float | None = None  # about how many runs the drivers lead to, once it is known
 
 
 _ALL = Plan("1", [], None, True)
-_NONE = Plan("0", [], [], True)
+_NONE = Plan("0", [], [], True, cost=0.0)
 
 
 class Planner:
@@ -91,12 +123,15 @@ class Planner:
         if scope.matcher is not None:
             parts.append(self._match(scope.matcher))
         plan = self._all(parts)
-        if plan.drivers is not None and (
-            len(plan.drivers) > DRIVERS
-            or self._cost(plan.drivers) > (self._high - self._low + 1) * WORTH
-        ):
-            plan = Plan(plan.test, plan.values, None, plan.exact)
-        return plan
+        if plan.drivers is None or self._is_worth(plan, plan.drivers):
+            return plan
+        return Plan(plan.test, plan.values, None, plan.exact)
+
+    def _is_worth(self, plan: Plan, drivers: list[Driver]) -> bool:
+        """Whether it costs less to follow the drivers of a plan than to look at every run."""
+        tested = len(keys_of(drivers).get(By.TERM, ())) <= LOOKS
+        most = (self._high - self._low + 1) * (WORTH if tested else WORTH_UNTESTED)
+        return len(drivers) * SEEK <= most and self._cost(plan) <= most
 
     def _select(self, node: Node) -> Plan:
         if isinstance(node, Everything):
@@ -130,15 +165,9 @@ class Planner:
         return _any([self._logs(names), *[self._match(each) for each in derived]])
 
     def _logs(self, names: Iterable[str]) -> Plan:
-        numbers = [log.number for name in names if (log := self._find(name)) and log.number]
-        if not numbers:
-            return _NONE
-        drivers = [(By.LOG, number) for number in numbers]
-        # The + keeps SQLite from an index by log, after which it would have to sort.
-        if len(numbers) == 1:
-            return Plan("+r.log = ?", list(numbers), drivers, True)
-        values: list[object] = [msgspec.json.encode(numbers).decode()]
-        return Plan("+r.log IN (SELECT value FROM json_each(?))", values, drivers, True)
+        return _led(
+            [(By.LOG, log.number) for name in names if (log := self._find(name)) and log.number]
+        )
 
     def _match(self, matcher: Matcher) -> Plan:
         """What a matcher's fixed streams and types leave; its rest is for the reader."""
@@ -151,64 +180,122 @@ class Planner:
         return self._all(parts)
 
     def _all(self, parts: list[Plan]) -> Plan:
-        if not parts:
-            return _ALL
-        driven = [each.drivers for each in parts if each.drivers is not None]
+        if len(parts) < 2:
+            return parts[0] if parts else _ALL
+        exact = all(each.exact for each in parts)
+        driven = sorted([each for each in parts if each.drivers is not None], key=self._cost)
+        if not driven:
+            return Plan("1", [], None, exact)
+        least = driven[0]
+        if not least.drivers:
+            return Plan("0", [], [], exact, cost=0.0)
+        kept: list[Plan] = []  # those that leave out the most
+        looks = 0
+        for each in driven:
+            if each.test == "1" or looks + each.looks > LOOKS:
+                exact = False
+            else:
+                kept.append(each)
+                looks += each.looks
         return Plan(
-            _balanced(" AND ", [each.test for each in parts]),
-            [value for each in parts for value in each.values],
-            min(driven, key=lambda each: self._cost(each)) if driven else None,
-            all(each.exact for each in parts),
+            f"({' AND '.join([each.test for each in kept])})" if kept else "1",
+            [value for each in kept for value in each.values],
+            least.drivers,
+            exact,
+            looks,
+            least.plain and (not kept or kept == [least]),
+            least.cost,
         )
 
-    def _cost(self, drivers: Iterable[Driver]) -> float:
-        """About how many runs they lead to."""
-        return sum(self._runs(by, key) for by, key in drivers)
+    def _cost(self, plan: Plan) -> float:
+        """About how many runs the drivers of a plan lead to, and what it costs to ask them."""
+        if plan.cost is None:
+            plan.cost = self._counted(plan.drivers or [])
+        return plan.cost
 
-    def _runs(self, by: By, key: int) -> float:
-        """About how many runs a driver leads to, going by the first of them."""
-        found = self._db.execute(
-            f"SELECT count(*), max(position) FROM ({by.value} "  # noqa: S608
-            "AND position >= ? ORDER BY position LIMIT ?)",
-            (key, self._low, COUNTED),
-        ).fetchone()
-        count, last = found
-        if count < COUNTED:
-            return float(count)
-        return float(count * (self._high - self._low + 1) / (last - self._low + 1))
+    def _counted(self, drivers: list[Driver]) -> float:
+        """The same, going by the first runs of each driver."""
+        if len(drivers) > DRIVERS:
+            return math.inf
+        most = min(COUNTED, max(COUNTED // max(1, len(drivers)), LEAST_COUNTED))
+        cost = len(drivers) * SEEK
+        for by, keys in keys_of(drivers).items():
+            table, column = by.value
+            (runs,) = self._db.execute(
+                "SELECT sum((SELECT CASE WHEN count(*) < :most THEN count(*) "  # noqa: S608
+                "ELSE count(*) * (:high - :low + 1.0) / (max(position) - :low + 1) END "
+                f"FROM (SELECT position FROM {table} WHERE {column} = driver.value "
+                "AND position BETWEEN :low AND :high ORDER BY position LIMIT :most)"
+                ")) FROM json_each(:keys) driver",
+                {"most": most, "low": self._low, "high": self._high, "keys": as_json(keys)},
+            ).fetchone()
+            cost += runs
+        return cost
 
     def _is_used(self, term: int) -> bool:
         """Whether any run has a term."""
-        return self._db.execute(f"{By.TERM.value} LIMIT 1", (term,)).fetchone() is not None
+        used = "SELECT 1 FROM postings WHERE term = ? LIMIT 1"
+        return self._db.execute(used, (term,)).fetchone() is not None
+
+
+def as_json(keys: list[int]) -> str:
+    """Keys as they are given to SQL."""
+    return msgspec.json.encode(keys).decode()
 
 
 def _by_term(term: int) -> Plan:
-    test = "EXISTS (SELECT 1 FROM postings p WHERE p.term = ? AND p.position = r.position)"
-    return Plan(test, [term], [(By.TERM, term)], False)
+    return _led([(By.TERM, term)])
+
+
+def _led(drivers: list[Driver]) -> Plan:
+    """The runs that drivers lead to; the test passes all if it had to look for too much."""
+    keys = keys_of(drivers)
+    logs, terms = keys.get(By.LOG, []), keys.get(By.TERM, [])
+    if not drivers:
+        return _NONE
+    if len(terms) > LOOKS:
+        return Plan("1", [], drivers, False, plain=True)
+    tests: list[str] = []
+    values: list[object] = []
+    # The + keeps SQLite from an index by log, after which it would have to sort.
+    for those, test in ((logs, "+r.log {}"), (terms, _HAS_TERM)):
+        if len(those) == 1:
+            tests.append(test.format("= ?"))
+            values += those
+        elif those:
+            tests.append(test.format("IN (SELECT value FROM json_each(?))"))
+            values.append(as_json(those))
+    test = tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"
+    return Plan(test, values, drivers, not terms, bool(logs) + len(terms), plain=True)
+
+
+_HAS_TERM = "EXISTS (SELECT 1 FROM postings p WHERE p.term {} AND p.position = r.position)"
 
 
 def _any(parts: list[Plan]) -> Plan:
-    if not parts:
-        return _NONE
-    if len(parts) == 1:
-        return parts[0]
-    drivers: list[Driver] | None = []
+    parts = [each for each in parts if each.drivers != []]
+    if len(parts) < 2:
+        return parts[0] if parts else _NONE
+    exact = all(each.exact for each in parts)
+    drivers: list[Driver] = []
     for each in parts:
-        if drivers is None or each.drivers is None:
-            drivers = None
-        else:
-            drivers += each.drivers
+        if each.drivers is None:
+            return Plan("1", [], None, exact)
+        drivers += each.drivers
+    drivers = list(dict.fromkeys(drivers))
+    tested = [each for each in parts if not each.plain]
+    plain = [driver for each in parts if each.plain for driver in each.drivers or ()]
+    if plain:  # one look for all of them
+        tested.append(_led(plain))
+    looks = sum(each.looks for each in tested)
+    if len(tested) == 1 or looks > LOOKS or any(each.test == "1" for each in tested):
+        led = _led(drivers)  # also of what has too many terms: nothing is left out
+        led.exact = exact and led.exact and len(tested) == 1
+        return led
     return Plan(
-        _balanced(" OR ", [each.test for each in parts]),
-        [value for each in parts for value in each.values],
+        f"({' OR '.join([each.test for each in tested])})",
+        [value for each in tested for value in each.values],
         drivers,
-        all(each.exact for each in parts),
+        exact,
+        looks,
     )
-
-
-def _balanced(operator: str, tests: list[str]) -> str:
-    """Tests joined by an operator. SQLite bounds how deep an expression may nest."""
-    if len(tests) == 1:
-        return f"({tests[0]})"
-    middle = len(tests) // 2
-    return f"({_balanced(operator, tests[:middle])}{operator}{_balanced(operator, tests[middle:])})"

@@ -128,12 +128,16 @@ class Streams:
         return await engine.version_of(name), known is None
 
     async def remove(self, name: str) -> None:
-        """Take a derived stream away. Raises `Conflict` for a log, `UnknownStream`."""
+        """Take a derived stream away: for who follows it, it ends.
+
+        Raises `Conflict` for a log, `UnknownStream`.
+        """
         check_stream_name(name)
         async with self._defining:
             if name in self._engine.derived:
                 await self._engine.underive(name)
                 self.feed.forget()
+                self._waiting.look_again()
                 return
         await self._engine.look(name)
         if self._engine.find(name) is None:

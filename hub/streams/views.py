@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hub.document import documents
 from hub.engines.base import Engine, Scope, Slice
+from hub.errors import UnknownStream
 from hub.formats import NDJSON, split_rows
 from hub.lines import reversed_lines
 from hub.matcher import Matcher
@@ -191,12 +192,16 @@ class LogView(View):
 
 
 class DerivedView(View):
-    """A derived stream, by its own revisions; with a matcher, the events of it that match."""
+    """A derived stream, by its own revisions; with a matcher, the events of it that match.
+
+    Once that is removed, reading raises `UnknownStream`, also if another has its name by then.
+    """
 
     def __init__(
         self, name: str, engine: Engine, waiting: Waiting, matcher: Matcher | None = None
     ) -> None:
-        super().__init__(name, engine, waiting, matcher and matcher.text)
+        self._definition = engine.derived[name]
+        super().__init__(name, engine, waiting, self._definition.text, matcher and matcher.text)
         self._matcher = matcher
         self._version = 0
         self._seen = 0  # the position up to which `_version` tells
@@ -208,9 +213,14 @@ class DerivedView(View):
     async def settle(self) -> int:
         await self._engine.settle()
         seen = self._engine.head
-        self._version = await self._engine.version_of(self.name)
-        self._seen = seen
-        return self._version
+        version = await self._engine.version_of(self.name)
+        self._check()
+        self._version, self._seen = version, seen
+        return version
+
+    def _check(self) -> None:
+        if self._engine.derived.get(self.name) is not self._definition:
+            raise UnknownStream(f"derived stream {self.name!r} has been removed")
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
@@ -218,6 +228,7 @@ class DerivedView(View):
         revisions = range(high, low - 1, -1) if backwards else range(low, high + 1)
         while revisions:
             found = await self._engine.read_derived(self.name, revisions[:MEMBERS])
+            self._check()
             read, revisions = revisions[: len(found)], revisions[len(found) :]
             matches = self._matcher.matches_document if self._matcher else None
             yield [

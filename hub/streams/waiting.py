@@ -49,6 +49,10 @@ class Waiting:
             self._engine.follow_order(False)
             self._order.discard(change)
 
+    def look_again(self) -> None:
+        """Wake all who wait for the global order: what they follow of it may be gone."""
+        _wake(self._order)
+
     def close(self) -> None:
         """Wake everybody, for the last time."""
         self._closing = True

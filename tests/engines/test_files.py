@@ -206,6 +206,56 @@ async def test_a_search_ends_when_nobody_waits_for_it_any_more(events: Path) -> 
     assert disk.reads < 10
 
 
+def write_by_hand(events: Path, text: bytes) -> None:
+    """Make a log, before the engine is opened."""
+    events.mkdir()
+    (events / "large.tsv").write_bytes(text)
+
+
+async def test_no_short_read_waits_for_long_searches(events: Path) -> None:
+    """However many there are, and wherever they have come to."""
+    begin = b"1\ta\tfirst\n"
+    write_by_hand(events, begin + b"2\tb\t%b\n" % (b"x" * 300) * 10_000)
+    go_on = threading.Event()
+    go_on.set()
+
+    class Slow(Disk):
+        def pread(self, fd: Any, size: int, at: int) -> bytes:
+            data = super().pread(fd, size, at)
+            if data.startswith(begin):  # they go backwards: this is the last that they look at
+                assert go_on.wait(30)
+            return data
+
+    engine = FilesEngine(events, disk=Slow())
+    await engine.open()
+    end = await fill(engine)
+    await engine.look("large")
+    log = engine.find("large")
+    assert log
+    await engine.settle()
+    go_on.clear()
+    wanted = Selection(event="a", tail=1)
+    searches = [
+        asyncio.ensure_future(engine.window("large", wanted, log.length)) for _ in range(12)
+    ]
+    try:
+        await asyncio.sleep(1)
+        async with asyncio.timeout(10):
+            for _ in range(10):
+                found = await engine.window(NAME, Selection(tail=1), end)
+                assert (found.end, found.last_id) == (end, "3")
+                assert await engine.resume(NAME, "2", end) == end - len(b"3\ta\tthree\n")
+                last = await engine.window("large", Selection(tail=1), log.length)
+                assert last.last_id == "2"
+        assert not any(each.done() for each in searches)
+    finally:
+        go_on.set()
+    assert {(each.start, each.end, each.last_id) for each in await asyncio.gather(*searches)} == {
+        (0, log.length, "1")
+    }
+    await engine.close()
+
+
 async def test_a_log_that_could_not_be_read_is_no_empty_one(events: Path) -> None:
     append_by_hand(events, b"1\t\tdata\n")
     engine = FilesEngine(events, disk=FaultyDisk("pread", 1, errno.EACCES))

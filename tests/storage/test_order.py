@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub.matcher import compile_matcher
 from hub.selector import parse_selector, query_of_items, query_of_types
+from hub.selector.parsing import SELECTOR_DEPTH, SELECTOR_TERMS
 from hub.storage import order, plan, runs
 from hub.storage.logfile import Disk
 from hub.storage.order import documents_at, seer
@@ -184,9 +185,83 @@ def test_a_cursor_finds_what_the_list_has(
             expected.reverse()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(plan, "DRIVERS", data.draw(st.integers(1, order.ROWS)))
-            patch.setattr(plan, "WORTH", data.draw(st.sampled_from([0.0, plan.WORTH, 100.0])))
+            patch.setattr(plan, "LOOKS", data.draw(st.integers(1, 6)))
+            for bound in ("WORTH", "WORTH_UNTESTED"):
+                value = getattr(plan, bound)
+                patch.setattr(plan, bound, data.draw(st.sampled_from([0.0, value, 100.0])))
             assert world.read(scope, low, high, backwards=backwards) == expected
     world.close()
+
+
+MANY = [f"T{n}" for n in range(SELECTOR_TERMS)]
+"""Types and tags that there are, as many as a selector may have."""
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Events of every one of many types, with as many tags, in logs that are called like some."""
+    world = make_world(tmp_path_factory.mktemp("wide"))
+    for n, name in enumerate(MANY):
+        if n % 10 == 0:
+            log = name if n % 50 == 0 else "log-b"
+            some = MANY[n : n + 10]
+            world.add([(log, [{"type": each, "tags": [f"{each}-x"]} for each in some])])
+    yield world
+    world.close()
+
+
+@st.composite
+def large_selectors(draw: st.DrawFn) -> Any:
+    """Selectors up to what is allowed: as deep, as wide, of names that there are."""
+    form = draw(st.sampled_from(["T{}", "tags/T{}-x"]))
+    chance = draw(st.randoms(use_true_random=False))
+    different = draw(st.integers(1, SELECTOR_TERMS))
+
+    def part(levels: int, count: int) -> list[Any]:
+        """An array of so many names, some of them in arrays of their own."""
+        inner: list[Any] = []
+        if levels > 1:
+            for _ in range(chance.choice([1, 1, 1, 2, 5])):
+                deep = chance.choice([1, count // 2, count - 1])
+                if 0 < deep < count:
+                    inner.append(part(levels - 1, deep))
+                    count -= deep
+        names = [form.format(chance.randrange(different)) for _ in range(count)]
+        return chance.sample(inner + names, len(inner) + len(names))
+
+    return part(draw(st.integers(1, SELECTOR_DEPTH)), draw(st.integers(1, SELECTOR_TERMS)))
+
+
+@given(large_selectors(), st.booleans(), st.data())
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+def test_every_selector_that_is_allowed_can_be_read(
+    wide: World, spec: Any, backwards: bool, data: st.DataObject
+) -> None:
+    """SQLite bounds how deep an expression may nest, and how much its parser may hold."""
+    wanted = Scope(parse_selector(spec, allow_all=True))
+    sees = seer(wanted, wide.sources)
+    expected = [event for event in wide.events if sees(event.stream, event.document)]
+    if backwards:
+        expected.reverse()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order, "ROWS", 4096)
+        patch.setattr(plan, "WORTH", data.draw(st.sampled_from([0.0, plan.WORTH, 100.0])))
+        assert wide.read(wanted, backwards=backwards) == expected
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 20, 60])
+@pytest.mark.parametrize("form", ["T{}", "tags/T{}-x"])
+def test_the_deepest_selectors_can_be_read(wide: World, width: int, form: str) -> None:
+    for levels in (SELECTOR_DEPTH - 1, SELECTOR_DEPTH // 2):
+        names = (form.format(n % len(MANY)) for n in range(10**6))
+        spec: list[Any] = [next(names)]
+        for _ in range(levels):
+            spec = [spec, *[next(names) for _ in range(width)]]
+        if levels * width < SELECTOR_TERMS:
+            wanted = Scope(parse_selector(spec, allow_all=True))
+            sees = seer(wanted, wide.sources)
+            expected = [event for event in wide.events if sees(event.stream, event.document)]
+            assert wide.read(wanted) == expected
 
 
 @given(groups, st.lists(scopes(), min_size=1, max_size=5))

@@ -12,7 +12,7 @@ from hub.matcher import compile_matcher
 from hub.selector import parse_selector, query_of_items, query_of_types
 from hub.storage import plan as module
 from hub.storage import runs
-from hub.storage.plan import By, Plan, Planner, Scope
+from hub.storage.plan import By, Plan, Planner, Scope, as_json, keys_of
 from hub.storage.terms import Kind, term_of
 from tests.storage.world import World
 
@@ -53,8 +53,9 @@ def looked_at(world: World, plan: Plan) -> int:
     values = list(plan.values)
     if plan.drivers is not None:
         places = set()
-        for by, key in plan.drivers:
-            places |= {position for (position,) in world.index.db.execute(by.value, (key,))}
+        for by, keys in keys_of(plan.drivers).items():
+            led = world.index.db.execute(by.among("json_each(?)"), (as_json(keys),))
+            places |= {position for (position,) in led}
         where += f" AND position IN ({','.join(map(str, places)) or 'NULL'})"
     found = world.index.db.execute(f"SELECT count(*) FROM runs r WHERE {where}", values)
     return int(found.fetchone()[0])
@@ -153,3 +154,91 @@ def test_many_names_are_not_too_many_for_sqlite(world: World, count: int) -> Non
     ):
         assert [event.stream for event in world.read(scope)] == ["cat-1"]
     assert world.read(selector([names])) == []
+
+
+def steps(world: World, scope: Scope) -> tuple[int, int]:
+    """About how many steps SQLite takes to read a scope, and how many events there are."""
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
+
+    world.index.db.set_progress_handler(step, 10)
+    try:
+        return len(world.read(scope)), taken
+    finally:
+        world.index.db.set_progress_handler(None, 0)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """20,000 events, each a run; 1000 of them, spread among the others, are of types of their own.
+
+    Each also has one of three tags.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "RUN_EVENTS", 1)
+        world = World(tmp_path_factory.mktemp("large"))
+        for n in range(0, 20_000, 1000):
+            world.add(
+                (
+                    f"log-{at % 10}",
+                    [
+                        {
+                            "type": f"type-{at // 20}" if at % 20 == 0 else "Common",
+                            "tags": [f"tag-{at % 3}"],
+                        }
+                    ],
+                )
+                for at in range(n, n + 1000)
+            )
+    yield world
+    world.close()
+
+
+def test_the_number_of_names_makes_little_difference(large: World) -> None:
+    """Only what is found does."""
+    types = [f"type-{n}" for n in range(1000)]
+    for make in (
+        query_of_types,
+        lambda names: parse_selector(names, allow_all=False),
+        lambda names: parse_selector([["tags/tag-1", names]], allow_all=False),
+    ):
+        some = Scope(make([*types[:63], "unknown"]))
+        found, few = steps(large, some)
+        assert found in (63, 21)
+        for count in (65, 200, 998):
+            scope = Scope(make([*types[:count], "unknown"]))
+            found, taken = steps(large, scope)
+            assert found in (count, count // 3)
+            assert taken / count < 3 * few / 64
+
+
+def test_of_many_names_that_most_events_have_each_is_looked_for_once(large: World) -> None:
+    """Not in every run."""
+    types = [f"type-{n}" for n in range(999)]
+    found, taken = steps(large, Scope(query_of_types(["Common", "type-1", "type-2"])))
+    assert found == 19_002
+    found, more = steps(large, Scope(query_of_types(["Common", *types])))
+    assert found == 19_999
+    assert more < 3 * taken
+
+
+def test_behind_the_last_events_many_names_are_not_looked_for(large: World) -> None:
+    """A condition of a commit asks for what has come since: it is cheaper to read that."""
+    scope = Scope(query_of_types([f"type-{n}" for n in range(1000)]))
+    plan = plan_of(large, scope, large.head - 9)
+    assert plan.drivers is None
+    assert len(large.read(scope, large.head - 30)) == 1
+
+
+def test_of_an_and_with_too_much_to_look_for_the_rarest_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKS", 1)
+    rare = [(By.TERM, term_of(Kind.TYPE, "Rare"))]
+    for spec in ([["tags/odd", "Rare"]], [["Rare", ["A", "B", "tags/odd"]]]):
+        plan = plan_of(world, selector(spec))
+        assert (plan.drivers, plan.exact, looked_at(world, plan)) == (rare, False, 1)
+        assert [event.stream for event in world.read(selector(spec))] == ["cat-1"]

@@ -21,7 +21,8 @@ from hub.matcher import compile_matcher
 from hub.streams import StreamInfo, Streams
 from hub.streams.service import LISTED_AT_ONCE
 from tests.storage.disks import FaultyDisk
-from tests.streams.writing import Writing
+from tests.streams.test_feed import Run
+from tests.streams.writing import PATIENCE, Writing
 
 A = compile_matcher({"payload": {"type": "A"}})
 B = compile_matcher({"payload": {"type": "B"}})
@@ -76,6 +77,32 @@ async def test_removing(streams: Streams, writing: Writing) -> None:
     with pytest.raises(Conflict, match="never removed"):
         await streams.remove("orders")
     assert await streams.put("derived", B) == (0, True)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_whoever_follows_what_is_removed_is_told(
+    streams: Streams, writing: Writing, replaced: bool
+) -> None:
+    """At once, and though there is another of that name by then: its numbers mean other events."""
+    await writing.commit("orders", "AABBB")
+    await streams.put("derived", A)
+    behind, waiting = [await streams.view("derived") for _ in range(2)]
+    live = Run(streams.feed, await streams.view("derived"))
+    last = await waiting.settle()
+    woken = asyncio.create_task(waiting.wait(last))
+    await live.is_live()
+    await streams.remove("derived")
+    if replaced:
+        await streams.put("derived", B)
+    await asyncio.wait_for(woken, PATIENCE)
+    with pytest.raises(UnknownStream):
+        await asyncio.wait_for(live.task, PATIENCE)
+    assert live.socket.ids == [1, 2]
+    for view in (behind, waiting):
+        with pytest.raises(UnknownStream):
+            await view.settle()
+        with pytest.raises(UnknownStream):
+            _ = [each async for each in view.slices(1, 2)]
 
 
 async def test_a_definition_waits_for_others(streams: Streams) -> None:

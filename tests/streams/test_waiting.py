@@ -36,6 +36,16 @@ async def test_who_is_woken(waiting: Waiting, writing: Writing) -> None:
     await asyncio.wait_for(other, PATIENCE)
 
 
+async def test_who_is_to_look_again(waiting: Waiting) -> None:
+    one = await started(waiting.for_log("one"))
+    order = await started(waiting.for_order())
+    waiting.look_again()
+    await asyncio.wait_for(order, PATIENCE)
+    assert not one.done()
+    waiting.close()
+    await asyncio.wait_for(one, PATIENCE)
+
+
 async def test_the_order_is_told_of_soon(waiting: Waiting, writing: Writing) -> None:
     """Positions that somebody waits for are not left for later."""
     loop = asyncio.get_running_loop()

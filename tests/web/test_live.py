@@ -329,6 +329,18 @@ async def test_a_derived_stream_that_is_removed(three: Client) -> None:
     await refused(await three.get("/streams/derived", headers=SSE), 404, "unknown_stream")
 
 
+async def test_a_derived_stream_that_is_replaced(three: Client) -> None:
+    """Who follows the one before is not given events of the other as if they came next."""
+    async with subscribe(three, "/streams/derived") as stream:
+        await stream.take(3)
+        await three.delete("/streams/derived")
+        await three.put("/streams/derived", json={"payload": {"type": "Other"}})
+        await commit(three, "orders-1", *of_type("A", "Other", "Other", "Other", "Other"))
+        assert await stream.rest() == []
+    async with subscribe(three, "/streams/derived") as stream:
+        assert [each.event for each in await stream.take(4)] == ["Other"] * 4
+
+
 async def test_http_1_0(three: Client) -> None:
     reader, writer = await asyncio.open_connection(three.host, three.port)
     writer.write(b"GET /streams/orders-1/from/3 HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n")
