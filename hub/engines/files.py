@@ -30,9 +30,10 @@ from hub.storage import order, places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, Reading, ReadTooMuch
-from hub.storage.order import OrderCursor, Slice, Sources, documents_at, seer
+from hub.storage.order import OrderCursor, Slice, documents_at
 from hub.storage.plan import Scope
 from hub.storage.soundness import faults
+from hub.storage.sources import Sources, seer
 from hub.storage.store import Store
 from hub.storage.watches import CommitGuard, condition_conflict
 

@@ -16,9 +16,10 @@ from msgspec.structs import astuple
 
 from hub.matcher import Matcher
 from hub.storage.index import Index
-from hub.storage.order import OrderCursor, Slice, Sources
+from hub.storage.order import OrderCursor, Slice
 from hub.storage.plan import Scope
 from hub.storage.soundness import PUT_DERIVED
+from hub.storage.sources import Sources
 
 PIECE_SECONDS = 0.03
 """About how long one piece may take."""

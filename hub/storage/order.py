@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from hub.document import Keys, documents, labels_reader
+from hub.document import documents
 from hub.formats import NDJSON, split_rows
 from hub.lines import reversed_lines
-from hub.matcher import Matcher
-from hub.selector import Kind, Selector
-from hub.storage.log import Log
-from hub.storage.logfile import Disk, opened
+from hub.storage.logfile import opened
 from hub.storage.plan import By, Plan, Planner, Scope, as_json, keys_of
+from hub.storage.sources import Sources, seer
 
 PIECE = 1024 * 1024
 """About how many bytes of logs are read at once."""
@@ -60,17 +58,6 @@ class Slice(Struct, gc=False):
     number: int
     count: int
     lines: bytes
-
-
-class Sources(Struct):
-    """What a cursor needs of the store."""
-
-    disk: Disk
-    path: Callable[[Log], str]
-    find: Callable[[str], Log | None]
-    numbered: Callable[[int], Log]
-    derived: Callable[[str], Matcher | None]
-    keys: Keys
 
 
 class OrderCursor:
@@ -381,34 +368,3 @@ def _as_documents(row: Row, text: bytes, sources: Sources) -> bytes:
     if log.format == NDJSON:
         return text
     return documents(split_rows(text), log.name, row[2], keys=sources.keys)
-
-
-def seer(scope: Scope, sources: Sources) -> Callable[[str, bytes], bool]:
-    """Whether a document of a log is in a scope, told from itself."""
-    selector, matcher = scope.selector, scope.matcher
-    labels = labels_reader(sources.keys)
-    named = _derived_in(selector, sources) if selector else {}
-    only = None if scope.streams is None else frozenset(scope.streams)
-    views = [each for name in scope.streams or () if (each := sources.derived(name))]
-
-    def sees(stream: str, document: bytes) -> bool:
-        if only is not None and stream not in only:  # noqa: SIM102 - the usual case first
-            if not any(each.matches_document(document) for each in views):
-                return False
-        if selector is not None:
-            own = labels(document)
-            holders = [name for name, each in named.items() if each.matches_document(document)]
-            if not selector.matches(stream, own.type, own.tags, holders):
-                return False
-        return matcher is None or matcher.matches_document(document)
-
-    return sees
-
-
-def _derived_in(selector: Selector, sources: Sources) -> dict[str, Matcher]:
-    """The derived streams that a selector names."""
-    return {
-        term.name: matcher
-        for term in selector.terms()
-        if term.kind is Kind.NAME and (matcher := sources.derived(term.name))
-    }

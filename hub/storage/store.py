@@ -41,9 +41,9 @@ from hub.storage.log import Committed, Guard, Log
 from hub.storage.logfile import Disk
 from hub.storage.names import Names
 from hub.storage.opening import Opening
-from hub.storage.order import Sources
 from hub.storage.saving import Saver
 from hub.storage.sequencer import Sequencer
+from hub.storage.sources import Sources
 from hub.storage.syncing import sync_found
 from hub.storage.watches import Sees, Watch, Watches
 from hub.storage.writer import Writer

@@ -15,9 +15,10 @@ from hub.matcher import Matcher
 from hub.storage.index import Index
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
-from hub.storage.order import OrderCursor, Slice, Sources
+from hub.storage.order import OrderCursor, Slice
 from hub.storage.plan import Scope
 from hub.storage.runs import Runs, Taken
+from hub.storage.sources import Sources
 from tests.documents import BASE, commit
 from tests.storage.logs import Logs
 
