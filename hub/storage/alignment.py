@@ -96,7 +96,8 @@ class Alignment:
         self._tell_of(tails.values())
         self._adopt(in_time_order(self._disk, tails.values()))
         # Its log may hold what failed to sync in the life before: then it is not on the disk.
-        self._index.checkpoint()
+        if not self._index.checkpoint(wait=True) and self._journal.sync:
+            raise OSError("the index stands in its log, which could not be brought into it")
         self._journal.clear()
         self._index.rescued = None
 
