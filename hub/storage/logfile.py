@@ -71,6 +71,8 @@ class Disk:
     ftruncate = staticmethod(os.ftruncate)
     fdatasync = staticmethod(os.fdatasync)
     fsync = staticmethod(os.fsync)
+    replace = staticmethod(os.replace)
+    unlink = staticmethod(os.unlink)
 
 
 @contextmanager
@@ -93,16 +95,35 @@ def open_for_append(disk: Disk, path: Path, *, new: bool = False, sync: bool = F
     """A descriptor for `append`; the caller closes it.
 
     A `new` file is made unless it is there; with `sync` its directory entry is
-    on disk afterwards.
+    on disk afterwards. When that fails, a file that was made here is gone again:
+    its name would be taken by nobody.
     """
-    fd = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT * new), 0o644)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    made = False
+    if new:
+        try:
+            fd = disk.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            made = True
+        except FileExistsError:
+            fd = disk.open(path, flags | os.O_CREAT, 0o644)
+    else:
+        fd = disk.open(path, flags, 0o644)
     if new and sync:
         try:
             sync_directory(disk, path.parent)
         except OSError:
+            if made:
+                _unmake(disk, fd, path)
             close(disk, fd)
             raise
     return fd
+
+
+def _unmake(disk: Disk, fd: int, path: Path) -> None:
+    """Take a new file away, unless somebody has written to it already."""
+    with suppress(OSError):
+        if not disk.fstat(fd).st_size:
+            disk.unlink(path)
 
 
 def is_removed(disk: Disk, fd: int) -> bool:

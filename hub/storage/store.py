@@ -40,7 +40,7 @@ from hub.storage.journal import Journal
 from hub.storage.log import Committed, Guard, Log
 from hub.storage.logfile import Disk
 from hub.storage.names import Names
-from hub.storage.opening import Opening
+from hub.storage.opening import Opening, format_of
 from hub.storage.order import Sources
 from hub.storage.saving import Saver
 from hub.storage.sequencer import Sequencer
@@ -163,12 +163,12 @@ class Store:
         return self._writer.submit(log, draft.as_batch(), guard)
 
     def _log(self, name: str, form: str) -> Log:
-        """The log of a name; a new one gets this format. Raises `NameTaken`."""
+        """The log of a name; a new one gets this format, or its file's. Raises `NameTaken`."""
         log = self.logs.get(name)
         if log is None:
             if name in self.derived:
                 raise NameTaken(f"stream {name!r} is derived: it takes no events of its own")
-            log = self._enter(Log(name, form))
+            log = self._enter(Log(name, format_of(self.directory, name, form)))
         return log
 
     def _enter(self, log: Log) -> Log:
@@ -289,14 +289,13 @@ class Store:
         log = self.logs.get(name)
         if name in self.derived:
             return  # the name is taken
-        for form in (TSV, NDJSON) if log is None else (log.format,):
-            try:
-                size = os.stat(f"{self.directory}/{file_name(name, form)}").st_size
-            except OSError:
-                continue
-            if size != (log.length if log else 0):
-                await self._writer.look(log or self._enter(Log(name, form)))
+        form = log.format if log else format_of(self.directory, name, TSV)
+        try:
+            size = os.stat(f"{self.directory}/{file_name(name, form)}").st_size
+        except OSError:
             return
+        if size != (log.length if log else 0):
+            await self._writer.look(log or self._enter(Log(name, form)))
 
     def _committed(self, commit: Committed) -> None:
         self._saver.changed.add(commit.log)

@@ -360,6 +360,30 @@ def test_a_new_file_whose_entry_cannot_be_synced_is_not_left_open(tmp_path: Path
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("before", [None, b"", BEFORE])
+def test_a_new_file_whose_entry_cannot_be_synced_is_taken_away_if_it_is_ours(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    path = tmp_path / "new"
+    if before is not None:
+        path.write_bytes(before)
+    disk = FaultyDisk("fsync", 1, errno.EIO)
+    with pytest.raises(OSError, match="error"):
+        logfile.open_for_append(disk, path, new=True, sync=True)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_lines_that_came_into_a_new_file_meanwhile_stay(tmp_path: Path) -> None:
+    class Busy(Disk):
+        def fsync(self, fd: Any) -> None:
+            (tmp_path / "new").write_bytes(BEFORE)
+            raise OSError(errno.EIO, "input/output error")
+
+    with pytest.raises(OSError, match="error"):
+        logfile.open_for_append(Busy(), tmp_path / "new", new=True, sync=True)
+    assert (tmp_path / "new").read_bytes() == BEFORE
+
+
 @both
 def test_no_descriptor_is_left_open(append: Append, path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
