@@ -6,6 +6,7 @@ Owns the records, and nothing that is done with them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -68,8 +69,18 @@ class Pending(Struct):
     guard: Guard | None = None
 
 
+Turn = Callable[[Log], Awaitable[None]]
+
+
 class Guard(Protocol):
-    """What must still hold when a commit gets its place."""
+    """What must still hold when a commit gets its place.
+
+    With `turn` it gets it alone: nothing comes to the log while that is awaited, which
+    raises `HubError` if the commit is refused, and the guard is asked right behind it.
+    """
+
+    @property
+    def turn(self) -> Turn | None: ...
 
     def refusal(self, log: str, version: int) -> HubError | None:
         """Why the commit cannot come right behind this version, or None if it can."""

@@ -18,6 +18,7 @@ import pytest
 from hub.batch import TsvReader
 from hub.errors import (
     Closing,
+    ConditionConflict,
     DiskFull,
     HubError,
     LogDamaged,
@@ -698,3 +699,50 @@ async def test_a_closed_writer_takes_nothing(bench: Bench) -> None:
     with pytest.raises(Closing):
         await bench.submit(one("late"))
     assert not bench.path.exists()
+
+
+# One who has a turn of its own
+
+
+class Turning:
+    """A guard that waits for its turn, and then lets its batch pass or not."""
+
+    def __init__(self, bench: Bench, error: Exception | None = None) -> None:
+        self.go = asyncio.Event()
+        self.seen: list[str] = []
+        self.bench = bench
+        self.error = error
+
+    async def turn(self, log: Log) -> None:
+        await self.go.wait()
+        self.seen = self.bench.data()
+        if self.error:
+            raise self.error
+
+    def refusal(self, log: str, version: int) -> HubError | None:
+        assert version == len(self.seen)
+        return None
+
+
+@pytest.mark.parametrize("error", [None, ConditionConflict("no"), RuntimeError("a mistake")])
+async def test_a_batch_with_a_turn_is_alone_in_it(bench: Bench, error: Exception | None) -> None:
+    guard = Turning(bench, error)
+    first = bench.submit(one("before"))
+    turning = bench.writer.submit(bench.log, one("turn"), guard)
+    behind = bench.submit(one("behind"))
+    await first
+    later = bench.submit(one("later"))
+    await asyncio.sleep(0.02)
+    assert not behind.done()
+    assert bench.data() == ["before"]
+    guard.go.set()
+    if error:
+        with pytest.raises(type(error)):
+            await turning
+    else:
+        assert (await turning).version == 1
+    await behind
+    await later
+    assert guard.seen == ["before"]
+    assert bench.data() == ["before", *([] if error else ["turn"]), "behind", "later"]
+    assert not bench.log.unsound
