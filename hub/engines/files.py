@@ -292,7 +292,9 @@ def _as_write_failed(name: str) -> Iterator[None]:
         raise IndexFailed(f"the index could not be written: {error}") from error
     except OSError as error:
         reason = error.strerror or error
-        raise WriteFailed(f"what is said of stream {name!r} was not stored: {reason}") from error
+        raise WriteFailed(
+            f"what is said of stream {name!r} could not be stored: {reason}"
+        ) from error
 
 
 def _place(db: sqlite3.Connection, sources: Sources, log: Log, revision: int) -> int:

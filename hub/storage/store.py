@@ -20,7 +20,6 @@ from aiofiles.os import wrap
 from hub.document import KEYS, Draft, Keys
 from hub.errors import (
     FormatConflict,
-    InvalidRequest,
     NameTaken,
     StartupError,
     UnknownStream,
@@ -28,10 +27,10 @@ from hub.errors import (
 )
 from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
-from hub.matcher import Matcher, compile_matcher
+from hub.matcher import Matcher
 from hub.options import Durability
 from hub.storage.alignment import Alignment, Found
-from hub.storage.catalog import Catalog, Record
+from hub.storage.catalog import Catalog, Record, apply
 from hub.storage.derived import Derived, DerivedStreams
 from hub.storage.directory import Directory
 from hub.storage.group import Receipt
@@ -207,11 +206,12 @@ class Store:
     async def _seal(self, log: Log) -> None:
         async with self._defining:
             before, log.closed = log.closed, True
+            record = Record(log.name, closed=True)
             try:
                 await self._writer.settle(log)
-                await wrap(self._catalog.put)(Record(log.name, closed=True))
+                await wrap(self._catalog.put)(record)
             except BaseException:
-                log.closed = before
+                log.closed = before or self._catalog.find(log.name) == record
                 raise
 
     async def derive(self, name: str, matcher: Matcher) -> None:
@@ -230,8 +230,9 @@ class Store:
                 record = Record(name, msgspec.json.decode(matcher.text))
                 await wrap(self._catalog.put)(record)
             except BaseException:
-                del self.derived[name]
-                self.names.discard(name)
+                if self._catalog.find(name) != record:
+                    del self.derived[name]
+                    self.names.discard(name)
                 raise
 
     async def underive(self, name: str) -> None:
@@ -240,9 +241,12 @@ class Store:
 
     async def _underive(self, name: str) -> None:
         async with self._defining:
-            await wrap(self._catalog.remove)(name)
-            self.derived.pop(name, None)
-            self.names.discard(name)
+            try:
+                await wrap(self._catalog.remove)(name)
+            finally:  # in memory it is what the next start will find
+                if self._catalog.find(name) is None:
+                    self.derived.pop(name, None)
+                    self.names.discard(name)
             await self.sequencer.in_thread(self._derived.remove, name)
 
     async def follow(self, name: str) -> Derived:
@@ -322,7 +326,7 @@ class Store:
         if self._durability is not Durability.OS:
             sync_found(self.disk, self.path, opening.changed)
         for record in self._catalog.load():
-            self._take_record(record)
+            apply(record, self.logs, self.derived)
         self.names = Names([*self.logs, *self.derived])
         found = [
             Found(log, log.version, log.length, trusted) for log, trusted in opening.changed.items()
@@ -382,15 +386,3 @@ class Store:
             entry = known.pop((each.log.name, each.log.format), None)
             each.log.number = entry.number if entry else 0
         self._align(found, entries, known.values())
-
-    def _take_record(self, record: Record) -> None:
-        log = self.logs.get(record.stream)
-        if record.closed and log:
-            log.closed = True
-        elif record.closed or log:
-            logger.error("what .hub/streams says of %r is passed over", record.stream)
-        else:
-            try:
-                self.derived[record.stream] = compile_matcher(record.matcher)
-            except InvalidRequest as error:
-                logger.error("derived stream %r has no sound matcher: %s", record.stream, error)

@@ -760,6 +760,46 @@ async def test_what_could_not_be_written_down_is_not_so(open_store: OpenStore, c
     await store.derive("view", OTHER)
 
 
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync", "replace", "unlink"])
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("work", ["seal", "derive", "underive"])
+async def test_after_a_fault_memory_is_what_the_next_start_finds(
+    open_store: OpenStore, call: str, lasting: bool, number: int, work: str
+) -> None:
+    disk = FaultyDisk(call, 10**9, errno.EIO, lasting=lasting)
+    store = await open_store(disk=disk)
+    await store.append(NAME, one("data"))
+    await store.derive("old", VIEW)
+    works: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+        "seal": lambda: store.seal(store.logs[NAME]),
+        "derive": lambda: store.derive("view", VIEW),
+        "underive": lambda: store.underive("old"),
+    }
+    disk.left = number
+    failed = False
+    try:
+        await works[work]()
+    except OSError:
+        failed = True
+    disk.healed = True
+    known = (store.logs[NAME].closed, set(store.derived), set(store.names.page("", "", None)))
+    if not failed or not disk.fired:
+        assert (
+            known[:2]
+            == {
+                "seal": (True, {"old"}),
+                "derive": (False, {"old", "view"}),
+                "underive": (False, set()),
+            }[work]
+        )
+    elif not lasting:
+        assert known[:2] == (False, {"old"})
+    await store.close()
+    store = await open_store()
+    assert known == (store.logs[NAME].closed, set(store.derived), {NAME, *store.derived})
+
+
 async def test_a_name_is_taken_once(open_store: OpenStore) -> None:
     store = await open_store()
     await store.append(NAME, one("data"))
