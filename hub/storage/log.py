@@ -36,6 +36,8 @@ class Log:
         "order",
         "pending",
         "synced",
+        "synced_version",
+        "uncut",
         "unread",
         "unsound",
         "version",
@@ -50,7 +52,9 @@ class Log:
         self.order = IdOrder()  # of its ids
         self.made = False  # its file exists
         self.synced = 0  # bytes known to be on disk
+        self.synced_version = 0  # events in them
         self.unsound = False  # a sync failed: to be reopened before the next write
+        self.uncut = False  # and some of what was refused may be in the file
         self.damage: str | None = None
         self.unread = False  # and nothing of it could be read: what is in it is not known
         self.closed = False  # sealed: takes no writes for good

@@ -40,11 +40,15 @@ class FileChanged(Exception):
 
 
 class Unsynced(Exception):
-    """It is not known what of the file is on disk: no writes until it is reopened."""
+    """It is not known what of the file is on disk: no writes until it is reopened.
 
-    def __init__(self, cause: OSError) -> None:
+    If it is `uncut`, some of what was refused is still in it.
+    """
+
+    def __init__(self, cause: OSError, *, uncut: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.uncut = uncut
 
 
 def _pwritev(fd: int, data: tuple[memoryview | bytes], at: int, flags: int) -> int:
@@ -216,7 +220,7 @@ def _cut_back(disk: Disk, fd: int, good: int, sync: bool) -> None:
     try:
         disk.ftruncate(fd, good)
     except OSError as error:
-        raise Unsynced(error) from error
+        raise Unsynced(error, uncut=True) from error
     if sync:
         _sync(disk, fd)
 
@@ -239,10 +243,11 @@ def sync(disk: Disk, path: Path, new: bool = False) -> None:
         sync_directory(disk, path.parent)
 
 
-def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
+def reopen(disk: Disk, path: Path, synced: int, good: int, *, uncut: bool = True) -> None:
     """Make a log sound again after `Unsynced`: raises `OSError` while that fails.
 
-    What lies behind the good length is cut off. The blocks from the last one
+    If it is `uncut`, what lies behind the good length is cut off; else that is
+    somebody else's. The blocks from the last one
     known to be on disk are written again, since a page that failed to sync
     may be marked clean; then synced, dropped from the cache and compared with
     what the disk gives back.
@@ -251,7 +256,8 @@ def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
         size = disk.fstat(fd).st_size
         if size < good:
             raise OSError(errno.EIO, f"the file has {size} bytes, but {good} were acknowledged")
-        disk.ftruncate(fd, good)
+        if uncut:
+            disk.ftruncate(fd, good)
         start = max(0, min(synced, good) - 1) // BLOCK * BLOCK
         for at in range(start, good, 256 * BLOCK):
             part = disk.pread(fd, min(256 * BLOCK, good - at), at)

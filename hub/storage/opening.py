@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.recovery import Scan, scan
 from hub.storage.schema import DAMAGED
+from hub.storage.torn import Torn
 
 PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of log about a long recovery."""
@@ -63,7 +63,7 @@ class Opening:
 
     def __init__(self, directory: Path, torn: Path, disk: Disk) -> None:
         self._directory = directory
-        self._torn = torn
+        self._torn = Torn(torn)
         self._disk = disk
         self.logs: dict[str, Log] = {}
         # Logs that are other than the index knew them, and up to which byte it knew them.
@@ -103,6 +103,7 @@ class Opening:
         if entry and goes_on:
             found = _scan_of(entry)
         log.synced = trusted = found.length
+        log.synced_version = found.version
         if not goes_on or found.length < size:
             known = entry and entry.length <= size and entry.modified != DAMAGED
             self._read(log, found, entry.length if entry and known else None)
@@ -150,7 +151,7 @@ class Opening:
             logger.error("%s takes no writes: %s", path, found.damage)
 
     def _cut(self, path: Path, found: Scan) -> None:
-        self._keep_torn(path, found)
+        self._torn.keep(path, found.length)
         logfile.cut(self._disk, path, found.length)
         logger.warning(
             "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
@@ -158,19 +159,6 @@ class Opening:
             found.torn,
             found.length,
         )
-
-    def _keep_torn(self, path: Path, found: Scan) -> None:
-        """Put what is to be cut off aside, for whoever wants to look at it."""
-        aside = self._torn / f"{path.name}-{found.length}"
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            with open(path, "rb") as source, open(aside, "wb") as target:
-                source.seek(found.length)
-                shutil.copyfileobj(source, target)
-        except OSError as error:
-            logger.warning("%s: could not keep what is cut off: %s", path, error)
-        else:
-            logger.warning("%s: what is cut off is kept in %s", path, aside)
 
 
 def _scan_of(entry: Entry) -> Scan:

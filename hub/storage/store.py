@@ -32,7 +32,7 @@ from hub.options import Durability
 from hub.storage.alignment import Alignment, Found
 from hub.storage.catalog import Catalog, Record, apply
 from hub.storage.derived import Derived, DerivedStreams
-from hub.storage.directory import Directory
+from hub.storage.directory import TORN, Directory
 from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index, is_damage
 from hub.storage.journal import Journal
@@ -316,7 +316,7 @@ class Store:
             self._place.take()
             known = self._open_index()
             entries = list(known.values())
-            opening = Opening(self.directory, self._place.own / "torn", self.disk)
+            opening = Opening(self.directory, self._place.own / TORN, self.disk)
             opening.find(known)
         except OSError as error:
             raise StartupError(f"cannot use the events directory: {error}") from error

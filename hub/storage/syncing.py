@@ -83,11 +83,11 @@ class RegularSync:
             self._unsynced.add(log)
 
     async def _sync_sound(self, log: Log) -> None:
-        length = log.length
+        length, version = log.length, log.version
         sync = wrap(logfile.sync)
         try:
             await sync(self._disk, self._path(log), not log.synced, executor=self._threads)
-            log.synced = length
+            log.synced, log.synced_version = length, version
         except (Unsynced, OSError) as error:
             log.unsound = True
             self._unsynced.add(log)

@@ -31,6 +31,7 @@ from hub.errors import (
 from hub.event import IdOrder, file_name
 from hub.formats import Batch
 from hub.options import Durability
+from hub.storage.directory import HUB_DIRECTORY, TORN
 from hub.storage.eager import start
 from hub.storage.group import Entry, Receipt, enter
 from hub.storage.groupfiles import GroupFiles
@@ -64,7 +65,8 @@ class Writer:
     ) -> None:
         self._directory = directory
         self._disk = disk
-        self._files = GroupFiles(disk, self.path, sync=durability is Durability.ALWAYS)
+        torn = directory / HUB_DIRECTORY / TORN
+        self._files = GroupFiles(disk, self.path, torn, sync=durability is Durability.ALWAYS)
         self._durability = durability
         self._sync = durability is Durability.ALWAYS
         self._sequence = sequence  # gives a group its place in the global order, 0: none
@@ -186,7 +188,8 @@ class Writer:
             except HubError as error:
                 self._fail(log, group, error)
             except Exception as error:
-                log.unsound = True  # nobody knows what was written: cut back first
+                log.uncut = True  # nobody knows what was written: cut back first
+                self._distrust(log)
                 logger.exception("log %s: a write broke off", log.name)
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
         self._files.end(log)
@@ -233,7 +236,8 @@ class Writer:
                 except FileChanged as change:
                     await self._take_in(log, change.size)
                 except Unsynced as failure:
-                    log.unsound = True
+                    log.uncut = log.uncut or failure.uncut
+                    self._distrust(log)
                     raise self._failed(log, failure.cause) from failure
                 except OSError as error:
                     raise self._failed(log, error) from error
@@ -292,7 +296,7 @@ class Writer:
         version = log.version
         start = self._advance(log, end, count, entries[-1].receipt.last_id, order)
         if self._sync:
-            log.synced = end
+            log.synced, log.synced_version = end, log.version
         seconds = time.perf_counter() - began
         commit = Committed(log, start, end, count, version + 1, lines, seconds)
         first = self._sequence(commit)
@@ -353,6 +357,11 @@ class Writer:
             "nothing of this was acknowledged"
         )
 
+    def _distrust(self, log: Log) -> None:
+        """Let a log be reopened before the next write, and soon: lines by hand wait for it."""
+        log.unsound = True
+        self._syncing.add(log)
+
     async def _mend(self, log: Log) -> None:
         """Reopen a log whose sync failed. While somebody writes to it, he will do it."""
         if log.pending is None:
@@ -361,7 +370,7 @@ class Writer:
 
     async def _reopen_only(self, log: Log) -> None:
         try:
-            with suppress(OSError):
+            with suppress(OSError, LogDamaged):  # damage has been logged
                 await self._files.reopen(log)
         finally:
             await self._drain(log)
