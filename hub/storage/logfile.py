@@ -268,6 +268,8 @@ def reopen(disk: Disk, path: Path, synced: int, good: int, *, uncut: bool = True
             if disk.pread(fd, len(part), at) != part:
                 raise OSError(errno.EIO, "the disk does not give back what was written")
         disk.fdatasync(fd)
+    if not synced:  # nor is it known whether its name is on disk
+        sync_directory(disk, path.parent)
 
 
 def cut(disk: Disk, path: Path, good: int) -> int:

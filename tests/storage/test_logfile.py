@@ -268,6 +268,26 @@ def test_reopening_cuts_and_writes_again_what_may_not_be_on_disk(path: Path) -> 
     assert path.read_bytes() == disk.synced == AFTER
 
 
+def test_reopening_leaves_what_is_somebody_elses(path: Path) -> None:
+    path.write_bytes(AFTER + b"by hand")
+    logfile.reopen(Disk(), path, len(BEFORE), len(AFTER), uncut=False)
+    assert path.read_bytes() == AFTER + b"by hand"
+
+
+@pytest.mark.parametrize(("synced", "names"), [(0, 1), (1, 0)])
+def test_reopening_a_log_of_which_nothing_was_on_disk_syncs_its_name(
+    path: Path, synced: int, names: int
+) -> None:
+    calls: list[str] = []
+
+    class Watching(Disk):
+        def fsync(self, fd: Any) -> None:
+            calls.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    logfile.reopen(Watching(), path, synced, len(BEFORE))
+    assert calls == [str(path.parent)] * names
+
+
 @given(
     st.integers(0, 3 * 4096).flatmap(lambda good: st.tuples(st.integers(0, good), st.just(good)))
 )
