@@ -16,6 +16,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from zlib import crc32
@@ -119,7 +120,8 @@ class Checkpoints:
         return definition, progress
 
     def write(self, definition: Definition, progress: Progress, *, lasting: bool = True) -> None:
-        """Replace the file; on return it is on disk. Raises `DiskFull` or `WriteFailed`.
+        """Replace the file; on return it is on disk. Raises `DiskFull` or `WriteFailed`, and
+        then the file is as before, unless that says otherwise.
 
         If it need not be `lasting`, a power cut may bring the file before it back, whole.
         """
@@ -131,11 +133,13 @@ class Checkpoints:
         _guarded(lambda: self._replace(path, content, lasting))
 
     def remove(self, identifier: str) -> None:
-        """Remove the file; on return that is on disk. Raises `WriteFailed`."""
+        """Remove the file; on return that is on disk. Raises as `write` does."""
+        path = self._path(identifier)
 
         def remove() -> None:
-            self._path(identifier).unlink(missing_ok=True)
-            _sync(self.directory)
+            before = _content(path)
+            path.unlink(missing_ok=True)
+            self._sync(path, before)
 
         _guarded(remove)
 
@@ -145,19 +149,53 @@ class Checkpoints:
     def _replace(self, path: Path, content: bytes, lasting: bool) -> None:
         if not self.directory.is_dir():
             self.directory.mkdir(parents=True)
-            _sync(self.directory.parent)
-        temporary = path.with_suffix(".tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+            try:
+                _sync(self.directory.parent)
+            except OSError:
+                with suppress(OSError):
+                    self.directory.rmdir()  # else the next one would find it there
+                raise
+        before = _content(path) if lasting else None
+        _put(path, content)
         if lasting:
+            self._sync(path, before)
+
+    def _sync(self, path: Path, before: bytes | None) -> None:
+        """Put on disk that a file was replaced; if that fails, it is as before again."""
+        try:
             _sync(self.directory)
+        except OSError as error:
+            try:
+                if before is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    _put(path, before)
+            except OSError:
+                reason = f"{error.strerror or error}; nor could it be taken back: it may last"
+                raise OSError(error.errno, reason) from error
+            with suppress(OSError):
+                _sync(self.directory)
+            raise
+
+
+def _put(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # there is none, or it is damaged
+        return None
 
 
 def _sync(directory: Path) -> None:

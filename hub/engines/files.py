@@ -35,7 +35,10 @@ from hub.storage.plan import Scope
 from hub.storage.soundness import faults
 from hub.storage.sources import Sources, seer
 from hub.storage.store import Store
-from hub.storage.watches import CommitGuard, condition_conflict
+from hub.storage.watches import CommitGuard, Watch, condition_conflict
+
+ATTEMPTS = 3
+"""How often a commit tries to come between batches that cannot be looked at, before it insists."""
 
 READ_THREADS = 8
 """Reads that can be under way at once; apart from the threads that sync."""
@@ -151,36 +154,58 @@ class FilesEngine:
     async def _commit_if(
         self, name: str, draft: Draft, expected: int | None, condition: Condition
     ) -> Receipt:
-        store = self._store
-        scope = Scope(condition.selector, matcher=condition.matcher)
-        while True:
-            watch = store.watch(seer(scope, store.sources))
-            try:
-                await self._check(scope, condition.none_match_after)
-                return await store.commit(name, draft, CommitGuard(expected, watch))
-            except ConditionConflict:
-                # Was it for an event that was never stored, or for lines nobody looked at?
-                if watch.hit is None or await watch.is_true():
-                    raise
-            finally:
-                store.watches.close(watch)
+        watches = self._store.watches
+        commit = _Conditional(name, draft, expected, condition)
+        for _ in range(ATTEMPTS):
+            await watches.quiet()
+            receipt = await self._attempt(commit)
+            if receipt:
+                return receipt
+        async with watches.turn():
+            while True:
+                receipt = await self._attempt(commit, insists=True)
+                if receipt:
+                    return receipt
 
-    async def _check(self, scope: Scope, after: int) -> None:
-        """Raise `ConditionConflict` if a position above `after` has an event of the scope."""
+    async def _attempt(self, commit: _Conditional, *, insists: bool = False) -> Receipt | None:
+        """Commit, or say that it is not known whether the condition holds."""
+        store = self._store
+        watch = store.watch(seer(commit.scope, store.sources))
+
+        async def turn(log: Log) -> None:
+            watch.insist(log)
+            await self._check(commit, watch)
+
+        try:
+            if not insists:
+                await self._check(commit, watch)
+            guard = CommitGuard(commit.expected, watch, turn if insists else None)
+            return await store.commit(commit.name, commit.draft, guard)
+        except ConditionConflict:
+            # Was it for an event that was never stored, or for what nobody looked at?
+            if watch.hit is None or await watch.is_true():
+                raise
+            return None
+        finally:
+            store.watches.close(watch)
+
+    async def _check(self, commit: _Conditional, watch: Watch) -> None:
+        """Raise `ConditionConflict` if a position not looked at yet has an event of the scope."""
+        await watch.unseen()
         head = await self.settle()
-        if after > head:
+        if commit.after > head:
             raise ConditionConflict(
-                f"no event has the position {after} yet, after which none may match: "
+                f"no event has the position {commit.after} yet, after which none may match: "
                 f"the last one is {head}; query again",
                 position=head,
             )
-        if after == head:
-            return
-        cursor = self.cursor(scope, after + 1, head)
-        while (slices := await self.read_order(cursor)) is not None:
-            if slices:
-                found = parts_of(slices[0].lines.partition(b"\n")[0])
-                raise condition_conflict(found.stream, slices[0].number)
+        if commit.after < head:
+            cursor = self.cursor(commit.scope, commit.after + 1, head)
+            while (slices := await self.read_order(cursor)) is not None:
+                if slices:
+                    found = parts_of(slices[0].lines.partition(b"\n")[0])
+                    raise condition_conflict(found.stream, slices[0].number)
+        commit.after = head
 
     async def place(self, name: str, revision: int) -> int:
         return await self._read_index(_place, self._store.logs[name], revision)
@@ -257,7 +282,7 @@ class FilesEngine:
         except OSError as error:
             reason = error.strerror or error
             raise WriteFailed(
-                f"what is said of stream {name!r} was not stored: {reason}"
+                f"what is said of stream {name!r} could not be stored: {reason}"
             ) from error
 
     def _condemn_if_damaged(self, error: Exception) -> None:
@@ -342,3 +367,14 @@ def _members(
     if len(found) <= high - low:
         return None
     return documents_at(db, sources, [found[each - low] for each in revisions], order.PIECE)
+
+
+class _Conditional:
+    """A commit with a condition; up to the position `after` that is known to hold."""
+
+    def __init__(self, name: str, draft: Draft, expected: int | None, condition: Condition) -> None:
+        self.name = name
+        self.draft = draft
+        self.expected = expected
+        self.scope = Scope(condition.selector, matcher=condition.matcher)
+        self.after = condition.none_match_after

@@ -17,6 +17,9 @@ from hub.storage.logfile import Disk
 HUB_DIRECTORY = ".hub"
 """Below the events directory: what is not a log."""
 
+TORN = "torn"
+"""Below that: what was cut off logs."""
+
 
 class Directory:
     """One events directory, at `path`; what is the hub's own lies in `own`."""

@@ -15,12 +15,16 @@ from typing import TypeVar
 
 from aiofiles.os import wrap
 
+from hub.errors import LogDamaged
+from hub.event import IdOrder
 from hub.formats import NDJSON
 from hub.storage import logfile
 from hub.storage.files import OpenFiles
 from hub.storage.group import GROUP_BYTES, Entry, lines_of_group, pieces_of, size_of
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
+from hub.storage.recovery import Scan, scan
+from hub.storage.torn import Torn
 
 THREADS = 16
 """Syncs that can be under way at once, each of another log."""
@@ -39,9 +43,10 @@ logger = logging.getLogger(__name__)
 class GroupFiles:
     """The files of logs, for writing. With `sync` all is on disk when it is done."""
 
-    def __init__(self, disk: Disk, path: Callable[[Log], Path], *, sync: bool) -> None:
+    def __init__(self, disk: Disk, path: Callable[[Log], Path], torn: Path, *, sync: bool) -> None:
         self._disk = disk
         self._path = path
+        self._torn = Torn(torn)
         self._sync = sync
         self._files = OpenFiles(disk)
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="hub-write")
@@ -103,15 +108,38 @@ class GroupFiles:
         log.made = True
 
     async def reopen(self, log: Log) -> None:
-        """Make a log sound again whose sync failed. Raises `OSError` while that fails, too."""
+        """Make a log sound again whose sync failed. Raises `OSError` while that fails, too.
+
+        Raises `LogDamaged` if what was written is no longer there.
+        """
         await self.in_thread(self._reopen, log)
 
     def _reopen(self, log: Log) -> None:
         self._files.close(log)
-        logfile.reopen(self._disk, self._path(log), log.synced, log.length)
-        log.synced = log.length
+        path = self._path(log)
+        surplus = path.stat().st_size - log.length if log.uncut else 0
+        if surplus > 0:
+            self._torn.keep(path, log.length)
+        logfile.reopen(self._disk, path, log.synced, log.length, uncut=log.uncut)
+        if surplus > 0:
+            logger.warning("%s: cut off what was refused: %d bytes", path, surplus)
+        log.uncut = False
+        self._check(log, path)
+        log.synced, log.synced_version = log.length, log.version
         log.unsound = False
         logger.warning("log %s: reopened and verified, it takes writes again", log.name)
+
+    def _check(self, log: Log, path: Path) -> None:
+        """The system may have dropped what it could not write: what it has now must be events."""
+        found = Scan(log.synced, log.synced_version, "", IdOrder())
+        if log.synced < log.length:
+            scan(self._disk, path, found, None, log.format)
+        if found.length < log.length:
+            fault = found.damage or f"line {found.version + 1}: it is torn"
+            log.damage = f"{fault}; the disk lost what had been written"
+            log.unsound = False
+            logger.error("%s takes no writes: %s", path, log.damage)
+            raise LogDamaged(f"log {log.name!r} takes no writes: {log.damage}")
 
     async def in_thread(self, work: Callable[..., T], *args: object) -> T:
         """Do something that blocks."""

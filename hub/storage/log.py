@@ -6,6 +6,7 @@ Owns the records, and nothing that is done with them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -35,6 +36,8 @@ class Log:
         "order",
         "pending",
         "synced",
+        "synced_version",
+        "uncut",
         "unread",
         "unsound",
         "version",
@@ -49,7 +52,9 @@ class Log:
         self.order = IdOrder()  # of its ids
         self.made = False  # its file exists
         self.synced = 0  # bytes known to be on disk
+        self.synced_version = 0  # events in them
         self.unsound = False  # a sync failed: to be reopened before the next write
+        self.uncut = False  # and some of what was refused may be in the file
         self.damage: str | None = None
         self.unread = False  # and nothing of it could be read: what is in it is not known
         self.closed = False  # sealed: takes no writes for good
@@ -68,8 +73,18 @@ class Pending(Struct):
     guard: Guard | None = None
 
 
+Turn = Callable[[Log], Awaitable[None]]
+
+
 class Guard(Protocol):
-    """What must still hold when a commit gets its place."""
+    """What must still hold when a commit gets its place.
+
+    With `turn` it gets it alone: nothing comes to the log while that is awaited, which
+    raises `HubError` if the commit is refused, and the guard is asked right behind it.
+    """
+
+    @property
+    def turn(self) -> Turn | None: ...
 
     def refusal(self, log: str, version: int) -> HubError | None:
         """Why the commit cannot come right behind this version, or None if it can."""

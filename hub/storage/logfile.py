@@ -42,11 +42,15 @@ class FileChanged(Exception):
 
 
 class Unsynced(Exception):
-    """It is not known what of the file is on disk: no writes until it is reopened."""
+    """It is not known what of the file is on disk: no writes until it is reopened.
 
-    def __init__(self, cause: OSError) -> None:
+    If it is `uncut`, some of what was refused is still in it.
+    """
+
+    def __init__(self, cause: OSError, *, uncut: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.uncut = uncut
 
 
 def _pwritev(fd: int, data: tuple[memoryview | bytes], at: int, flags: int) -> int:
@@ -73,6 +77,8 @@ class Disk:
     ftruncate = staticmethod(os.ftruncate)
     fdatasync = staticmethod(os.fdatasync)
     fsync = staticmethod(os.fsync)
+    replace = staticmethod(os.replace)
+    unlink = staticmethod(os.unlink)
 
 
 class ReadTooMuch(Exception):
@@ -129,16 +135,35 @@ def open_for_append(disk: Disk, path: Path, *, new: bool = False, sync: bool = F
     """A descriptor for `append`; the caller closes it.
 
     A `new` file is made unless it is there; with `sync` its directory entry is
-    on disk afterwards.
+    on disk afterwards. When that fails, a file that was made here is gone again:
+    its name would be taken by nobody.
     """
-    fd = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT * new), 0o644)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    made = False
+    if new:
+        try:
+            fd = disk.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            made = True
+        except FileExistsError:
+            fd = disk.open(path, flags | os.O_CREAT, 0o644)
+    else:
+        fd = disk.open(path, flags, 0o644)
     if new and sync:
         try:
             sync_directory(disk, path.parent)
         except OSError:
+            if made:
+                _unmake(disk, fd, path)
             close(disk, fd)
             raise
     return fd
+
+
+def _unmake(disk: Disk, fd: int, path: Path) -> None:
+    """Take a new file away, unless somebody has written to it already."""
+    with suppress(OSError):
+        if not disk.fstat(fd).st_size:
+            disk.unlink(path)
 
 
 def is_removed(disk: Disk, fd: int) -> bool:
@@ -231,7 +256,7 @@ def _cut_back(disk: Disk, fd: int, good: int, sync: bool) -> None:
     try:
         disk.ftruncate(fd, good)
     except OSError as error:
-        raise Unsynced(error) from error
+        raise Unsynced(error, uncut=True) from error
     if sync:
         _sync(disk, fd)
 
@@ -254,10 +279,11 @@ def sync(disk: Disk, path: Path, new: bool = False) -> None:
         sync_directory(disk, path.parent)
 
 
-def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
+def reopen(disk: Disk, path: Path, synced: int, good: int, *, uncut: bool = True) -> None:
     """Make a log sound again after `Unsynced`: raises `OSError` while that fails.
 
-    What lies behind the good length is cut off. The blocks from the last one
+    If it is `uncut`, what lies behind the good length is cut off; else that is
+    somebody else's. The blocks from the last one
     known to be on disk are written again, since a page that failed to sync
     may be marked clean; then synced, dropped from the cache and compared with
     what the disk gives back.
@@ -266,7 +292,8 @@ def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
         size = disk.fstat(fd).st_size
         if size < good:
             raise OSError(errno.EIO, f"the file has {size} bytes, but {good} were acknowledged")
-        disk.ftruncate(fd, good)
+        if uncut:
+            disk.ftruncate(fd, good)
         start = max(0, min(synced, good) - 1) // BLOCK * BLOCK
         for at in range(start, good, 256 * BLOCK):
             part = disk.pread(fd, min(256 * BLOCK, good - at), at)
@@ -277,6 +304,8 @@ def reopen(disk: Disk, path: Path, synced: int, good: int) -> None:
             if disk.pread(fd, len(part), at) != part:
                 raise OSError(errno.EIO, "the disk does not give back what was written")
         disk.fdatasync(fd)
+    if not synced:  # nor is it known whether its name is on disk
+        sync_directory(disk, path.parent)
 
 
 def cut(disk: Disk, path: Path, good: int) -> int:

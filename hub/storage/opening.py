@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
-from collections.abc import Container
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from urllib.parse import unquote
 
 from hub.event import IdOrder, file_name, is_stream_name, time_of
@@ -22,11 +23,39 @@ from hub.storage.log import Log
 from hub.storage.logfile import Disk
 from hub.storage.recovery import Scan, scan
 from hub.storage.schema import DAMAGED
+from hub.storage.torn import Torn
 
 PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of log about a long recovery."""
 
+_NOTHING: Mapping[tuple[str, str], int] = {}
+
 logger = logging.getLogger(__name__)
+
+
+def format_of(
+    directory: Path, name: str, form: str, known: Mapping[tuple[str, str], int] = _NOTHING
+) -> str:
+    """The format of a name's log: this one, unless its file is of the other.
+
+    Of two files it is the one that the index knows events of (`known`: up to which
+    byte it knows a file), else the one that has any, else one that it knows, else the TSV.
+    """
+    other = NDJSON if form == TSV else TSV
+    sizes: dict[str, int] = {}
+    for each in (other, form):
+        with suppress(OSError):
+            found = os.stat(f"{directory}/{file_name(name, each)}")
+            if S_ISREG(found.st_mode):
+                sizes[each] = found.st_size
+        if other not in sizes:
+            return form
+
+    def claim(each: str) -> tuple[bool, bool, bool, bool]:
+        length = known.get((name, each))
+        return bool(length), sizes[each] > 0, length is not None, each == TSV
+
+    return max(sizes, key=claim)
 
 
 class Opening:
@@ -34,7 +63,7 @@ class Opening:
 
     def __init__(self, directory: Path, torn: Path, disk: Disk) -> None:
         self._directory = directory
-        self._torn = torn
+        self._torn = Torn(torn)
         self._disk = disk
         self.logs: dict[str, Log] = {}
         # Logs that are other than the index knew them, and up to which byte it knew them.
@@ -42,7 +71,7 @@ class Opening:
 
     def find(self, known: dict[tuple[str, str], Entry]) -> None:
         """Find every log, taking what the index knows of it out of `known`. Raises `OSError`."""
-        names = frozenset(known)
+        lengths = {key: entry.length for key, entry in known.items()}
         with os.scandir(self._directory) as files:
             for file in files:
                 stem, dot, form = file.name.rpartition(".")
@@ -52,28 +81,16 @@ class Opening:
                 if not is_stream_name(name) or file.name != file_name(name, form):
                     logger.warning("%s is not the file of a log: passed over", file.path)
                     continue
-                if not self._is_the_one(name, form, names):
+                chosen = format_of(self._directory, name, form, lengths)
+                if chosen != form:
+                    passed = f"{file.path} is passed over"
+                    logger.error("%s: %s has this name already", passed, file_name(name, chosen))
                     continue
                 stat = file.stat()
                 log = Log(name, form)
                 log.made = True
                 self._learn(log, known.pop((name, form), None), stat.st_size, stat.st_mtime_ns)
                 self.logs[name] = log
-
-    def _is_the_one(self, name: str, form: str, known: Container[tuple[str, str]]) -> bool:
-        """A name has one file: of two, the one that the index knows, else the TSV."""
-        other = NDJSON if form == TSV else TSV
-        if not (self._directory / file_name(name, other)).exists():
-            return True
-        mine, others = (name, form) in known, (name, other) in known
-        if mine > others or (mine == others and form == TSV):
-            return True
-        logger.error(
-            "%s is passed over: %s has this name already",
-            self._directory / file_name(name, form),
-            file_name(name, other),
-        )
-        return False
 
     def _path(self, log: Log) -> Path:
         return self._directory / file_name(log.name, log.format)
@@ -86,6 +103,7 @@ class Opening:
         if entry and goes_on:
             found = _scan_of(entry)
         log.synced = trusted = found.length
+        log.synced_version = found.version
         if not goes_on or found.length < size:
             known = entry and entry.length <= size and entry.modified != DAMAGED
             self._read(log, found, entry.length if entry and known else None)
@@ -133,7 +151,7 @@ class Opening:
             logger.error("%s takes no writes: %s", path, found.damage)
 
     def _cut(self, path: Path, found: Scan) -> None:
-        self._keep_torn(path, found)
+        self._torn.keep(path, found.length)
         logfile.cut(self._disk, path, found.length)
         logger.warning(
             "%s: cut off a torn write that was never acknowledged: %d bytes at offset %d",
@@ -141,19 +159,6 @@ class Opening:
             found.torn,
             found.length,
         )
-
-    def _keep_torn(self, path: Path, found: Scan) -> None:
-        """Put what is to be cut off aside, for whoever wants to look at it."""
-        aside = self._torn / f"{path.name}-{found.length}"
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            with open(path, "rb") as source, open(aside, "wb") as target:
-                source.seek(found.length)
-                shutil.copyfileobj(source, target)
-        except OSError as error:
-            logger.warning("%s: could not keep what is cut off: %s", path, error)
-        else:
-            logger.warning("%s: what is cut off is kept in %s", path, aside)
 
 
 def _scan_of(entry: Entry) -> Scan:

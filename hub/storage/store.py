@@ -20,7 +20,6 @@ from aiofiles.os import wrap
 from hub.document import KEYS, Draft, Keys
 from hub.errors import (
     FormatConflict,
-    InvalidRequest,
     NameTaken,
     StartupError,
     UnknownStream,
@@ -28,19 +27,19 @@ from hub.errors import (
 )
 from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
-from hub.matcher import Matcher, compile_matcher
+from hub.matcher import Matcher
 from hub.options import Durability
 from hub.storage.alignment import Alignment, Found
-from hub.storage.catalog import Catalog, Record
+from hub.storage.catalog import Catalog, Record, apply
 from hub.storage.derived import Derived, DerivedStreams
-from hub.storage.directory import Directory
+from hub.storage.directory import TORN, Directory
 from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index, is_damage
 from hub.storage.journal import Journal
 from hub.storage.log import Committed, Guard, Log
 from hub.storage.logfile import Disk
 from hub.storage.names import Names
-from hub.storage.opening import Opening
+from hub.storage.opening import Opening, format_of
 from hub.storage.saving import Saver
 from hub.storage.sequencer import Sequencer
 from hub.storage.sources import Sources
@@ -164,12 +163,12 @@ class Store:
         return self._writer.submit(log, draft.as_batch(), guard)
 
     def _log(self, name: str, form: str) -> Log:
-        """The log of a name; a new one gets this format. Raises `NameTaken`."""
+        """The log of a name; a new one gets this format, or its file's. Raises `NameTaken`."""
         log = self.logs.get(name)
         if log is None:
             if name in self.derived:
                 raise NameTaken(f"stream {name!r} is derived: it takes no events of its own")
-            log = self._enter(Log(name, form))
+            log = self._enter(Log(name, format_of(self.directory, name, form)))
         return log
 
     def _enter(self, log: Log) -> Log:
@@ -208,11 +207,12 @@ class Store:
     async def _seal(self, log: Log) -> None:
         async with self._defining:
             before, log.closed = log.closed, True
+            record = Record(log.name, closed=True)
             try:
                 await self._writer.settle(log)
-                await wrap(self._catalog.put)(Record(log.name, closed=True))
+                await wrap(self._catalog.put)(record)
             except BaseException:
-                log.closed = before
+                log.closed = before or self._catalog.find(log.name) == record
                 raise
 
     async def derive(self, name: str, matcher: Matcher) -> None:
@@ -231,8 +231,9 @@ class Store:
                 record = Record(name, msgspec.json.decode(matcher.text))
                 await wrap(self._catalog.put)(record)
             except BaseException:
-                del self.derived[name]
-                self.names.discard(name)
+                if self._catalog.find(name) != record:
+                    del self.derived[name]
+                    self.names.discard(name)
                 raise
 
     async def underive(self, name: str) -> None:
@@ -241,9 +242,12 @@ class Store:
 
     async def _underive(self, name: str) -> None:
         async with self._defining:
-            await wrap(self._catalog.remove)(name)
-            self.derived.pop(name, None)
-            self.names.discard(name)
+            try:
+                await wrap(self._catalog.remove)(name)
+            finally:  # in memory it is what the next start will find
+                if self._catalog.find(name) is None:
+                    self.derived.pop(name, None)
+                    self.names.discard(name)
             await self.sequencer.in_thread(self._derived.remove, name)
 
     async def follow(self, name: str) -> Derived:
@@ -290,14 +294,13 @@ class Store:
         log = self.logs.get(name)
         if name in self.derived:
             return  # the name is taken
-        for form in (TSV, NDJSON) if log is None else (log.format,):
-            try:
-                size = os.stat(f"{self.directory}/{file_name(name, form)}").st_size
-            except OSError:
-                continue
-            if size != (log.length if log else 0):
-                await self._writer.look(log or self._enter(Log(name, form)))
+        form = log.format if log else format_of(self.directory, name, TSV)
+        try:
+            size = os.stat(f"{self.directory}/{file_name(name, form)}").st_size
+        except OSError:
             return
+        if size != (log.length if log else 0):
+            await self._writer.look(log or self._enter(Log(name, form)))
 
     def _committed(self, commit: Committed) -> None:
         self._saver.changed.add(commit.log)
@@ -314,7 +317,7 @@ class Store:
             self._place.take()
             known = self._open_index()
             entries = list(known.values())
-            opening = Opening(self.directory, self._place.own / "torn", self.disk)
+            opening = Opening(self.directory, self._place.own / TORN, self.disk)
             opening.find(known)
         except OSError as error:
             raise StartupError(f"cannot use the events directory: {error}") from error
@@ -324,7 +327,7 @@ class Store:
         if self._durability is not Durability.OS:
             sync_found(self.disk, self.path, opening.changed)
         for record in self._catalog.load():
-            self._take_record(record)
+            apply(record, self.logs, self.derived)
         self.names = Names([*self.logs, *self.derived])
         found = [
             Found(log, log.version, log.length, trusted) for log, trusted in opening.changed.items()
@@ -385,15 +388,3 @@ class Store:
             entry = known.pop((each.log.name, each.log.format), None)
             each.log.number = entry.number if entry else 0
         self._align([each.log for each in found], found, entries, known.values())
-
-    def _take_record(self, record: Record) -> None:
-        log = self.logs.get(record.stream)
-        if record.closed and log:
-            log.closed = True
-        elif record.closed or log:
-            logger.error("what .hub/streams says of %r is passed over", record.stream)
-        else:
-            try:
-                self.derived[record.stream] = compile_matcher(record.matcher)
-            except InvalidRequest as error:
-                logger.error("derived stream %r has no sound matcher: %s", record.stream, error)

@@ -83,11 +83,11 @@ class RegularSync:
             self._unsynced.add(log)
 
     async def _sync_sound(self, log: Log) -> None:
-        length = log.length
+        length, version = log.length, log.version
         sync = wrap(logfile.sync)
         try:
             await sync(self._disk, self._path(log), not log.synced, executor=self._threads)
-            log.synced = length
+            log.synced, log.synced_version = length, version
         except (Unsynced, OSError) as error:
             log.unsound = True
             self._unsynced.add(log)
@@ -96,13 +96,22 @@ class RegularSync:
 
 def sync_found(disk: Disk, path: Callable[[Log], Path], logs: Collection[Log]) -> None:
     """Put on disk what was found in files: from now on readers are told of it. Blocks."""
-    if len(logs) > SYNCED_ONE_BY_ONE:
+    one_by_one = len(logs) <= SYNCED_ONE_BY_ONE
+    nameless: OSError | None = None  # why new logs may not be in their directory
+    if not one_by_one:
         os.sync()
-    for number, log in enumerate(logs):
+    elif logs:
         try:
-            if len(logs) <= SYNCED_ONE_BY_ONE:
-                logfile.sync(disk, path(log), new=number == 0)  # the names are in one directory
-            log.synced = log.length
+            logfile.sync_directory(disk, path(next(iter(logs))).parent)
+        except OSError as error:
+            nameless = error
+    for log in logs:
+        try:
+            if one_by_one:
+                logfile.sync(disk, path(log))
+            if nameless and not log.synced:
+                raise nameless
+            log.synced, log.synced_version = log.length, log.version
         except (OSError, Unsynced) as error:
             log.unsound = True
             logger.error("%s could not be synced: %s", path(log), error)

@@ -12,12 +12,9 @@ import asyncio
 import errno
 import logging
 import time
-import types
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from msgspec import structs
 
@@ -34,6 +31,8 @@ from hub.errors import (
 from hub.event import IdOrder, file_name
 from hub.formats import Batch
 from hub.options import Durability
+from hub.storage.directory import HUB_DIRECTORY, TORN
+from hub.storage.eager import start
 from hub.storage.group import Entry, Receipt, enter
 from hub.storage.groupfiles import GroupFiles
 from hub.storage.log import Committed, Earlier, Guard, Log, Pending
@@ -66,7 +65,8 @@ class Writer:
     ) -> None:
         self._directory = directory
         self._disk = disk
-        self._files = GroupFiles(disk, self.path, sync=durability is Durability.ALWAYS)
+        torn = directory / HUB_DIRECTORY / TORN
+        self._files = GroupFiles(disk, self.path, torn, sync=durability is Durability.ALWAYS)
         self._durability = durability
         self._sync = durability is Durability.ALWAYS
         self._sequence = sequence  # gives a group its place in the global order, 0: none
@@ -151,12 +151,9 @@ class Writer:
     def _drain_all(self) -> None:
         logs, self._soon = self._soon, []
         for log in logs:
-            work = self._drain(log)
-            try:
-                waits_for = work.send(None)
-            except StopIteration:
-                continue  # it needed no thread, and so no task
-            self._begin(_rest_of(work, waits_for))
+            rest = start(self._drain(log))
+            if rest:  # else it needed no thread, and so no task
+                self._begin(rest)
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -182,6 +179,8 @@ class Writer:
         begins = True
         while log.pending:
             group, log.pending = log.pending, []
+            if group[0].guard and group[0].guard.turn and not await self._take_turn(log, group):
+                continue
             try:
                 self._files.begin(log, begins=begins)
                 begins = False
@@ -189,13 +188,31 @@ class Writer:
             except HubError as error:
                 self._fail(log, group, error)
             except Exception as error:
-                log.unsound = True  # nobody knows what was written: cut back first
+                log.uncut = True  # nobody knows what was written: cut back first
+                self._distrust(log)
                 logger.exception("log %s: a write broke off", log.name)
                 self._fail(log, group, WriteFailed(f"the write broke off: {error!r}"))
         self._files.end(log)
         log.pending = None
         if not log.made:
             self._unmade(log)
+
+    async def _take_turn(self, log: Log, group: list[Pending]) -> bool:
+        """Whether the first of a group may get its place now, alone."""
+        self._put_back(log, group, 1)
+        (first,) = group
+        try:
+            if first.guard and first.guard.turn:
+                await first.guard.turn(log)
+        except Exception as error:
+            if not first.done.done():
+                first.done.set_exception(error)
+            return False
+        return True
+
+    def _put_back(self, log: Log, group: list[Pending], start: int) -> None:
+        log.pending = [*group[start:], *(log.pending or ())]
+        del group[start:]
 
     def _fail(self, log: Log, group: list[Pending], error: HubError) -> None:
         # What came behind was checked against events that never came.
@@ -219,7 +236,8 @@ class Writer:
                 except FileChanged as change:
                     await self._take_in(log, change.size)
                 except Unsynced as failure:
-                    log.unsound = True
+                    log.uncut = log.uncut or failure.uncut
+                    self._distrust(log)
                     raise self._failed(log, failure.cause) from failure
                 except OSError as error:
                     raise self._failed(log, error) from error
@@ -249,10 +267,14 @@ class Writer:
         refused: list[tuple[Pending, HubError]] = []
         earlier: list[Earlier] = []
         for each in group:
-            error = each.guard.refusal(log.name, version) if each.guard else None
-            if error:
-                refused.append((each, error))
-                continue
+            if each.guard:
+                if each.guard.turn and each is not group[0]:
+                    self._put_back(log, group, len(accepted) + len(refused))
+                    break
+                error = each.guard.refusal(log.name, version)
+                if error:
+                    refused.append((each, error))
+                    continue
             entry = enter(log.name, log.format, version, order, each.batch, self._clock)
             log.forming.append(entry)
             accepted.append(each)
@@ -274,7 +296,7 @@ class Writer:
         version = log.version
         start = self._advance(log, end, count, entries[-1].receipt.last_id, order)
         if self._sync:
-            log.synced = end
+            log.synced, log.synced_version = end, log.version
         seconds = time.perf_counter() - began
         commit = Committed(log, start, end, count, version + 1, lines, seconds)
         first = self._sequence(commit)
@@ -335,6 +357,11 @@ class Writer:
             "nothing of this was acknowledged"
         )
 
+    def _distrust(self, log: Log) -> None:
+        """Let a log be reopened before the next write, and soon: lines by hand wait for it."""
+        log.unsound = True
+        self._syncing.add(log)
+
     async def _mend(self, log: Log) -> None:
         """Reopen a log whose sync failed. While somebody writes to it, he will do it."""
         if log.pending is None:
@@ -343,7 +370,7 @@ class Writer:
 
     async def _reopen_only(self, log: Log) -> None:
         try:
-            with suppress(OSError):
+            with suppress(OSError, LogDamaged):  # damage has been logged
                 await self._files.reopen(log)
         finally:
             await self._drain(log)
@@ -355,23 +382,3 @@ class Writer:
             await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
         await self._syncing.close()
         self._files.close()
-
-
-async def _rest_of(work: Coroutine[Any, None, None], waits_for: Any) -> None:
-    """Go on with a coroutine that ran up to its first wait: an eager task, before Python 3.12."""
-    await _steps(work, waits_for)
-
-
-@types.coroutine
-def _steps(work: Coroutine[Any, None, None], waits_for: Any) -> Generator[Any, Any, None]:
-    while True:
-        try:
-            value = yield waits_for
-        except BaseException as error:
-            step = partial(work.throw, error)
-        else:
-            step = partial(work.send, value)
-        try:
-            waits_for = step()
-        except StopIteration:
-            return

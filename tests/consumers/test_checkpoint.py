@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import pytest
@@ -163,3 +165,72 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(
             checkpoints.write(DEFINITION, Progress(8, 9, Raw(b"{}")))
     assert checkpoints.read("one") == (DEFINITION, PROGRESS)
     assert os.listdir(checkpoints.directory) == ["one.json"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("change", ["write", "remove"])
+def test_a_change_that_is_not_on_disk_is_taken_back(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, before: bool, change: str
+) -> None:
+    checkpoints.write(DEFINITION, PROGRESS)
+    if not before:
+        checkpoints.remove("one")
+    fsync = os.fsync
+    failed = 0
+
+    def fail(fd: int) -> None:
+        nonlocal failed
+        if S_ISDIR(os.fstat(fd).st_mode) and not failed:
+            failed += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    changes: dict[str, Callable[[], None]] = {
+        "write": lambda: checkpoints.write(DEFINITION, Progress(8, 9, Raw(b"{}"))),
+        "remove": lambda: checkpoints.remove("one"),
+    }
+    with pytest.raises(WriteFailed, match=r"could not be kept: Input/output error$"):
+        changes[change]()
+    assert list(checkpoints.identifiers()) == ["one"] * before
+    if before:
+        assert checkpoints.read("one") == (DEFINITION, PROGRESS)
+
+
+def test_a_change_that_cannot_be_taken_back_either_is_told(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.write(DEFINITION, PROGRESS)
+    fsync = os.fsync
+    broken = False
+
+    def fail(fd: int) -> None:
+        nonlocal broken
+        if broken or S_ISDIR(os.fstat(fd).st_mode):
+            broken = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WriteFailed, match="nor could it be taken back"):
+        checkpoints.write(DEFINITION, Progress(8, 9, Raw(b"{}")))
+    assert os.listdir(checkpoints.directory) == ["one.json"]
+
+
+def test_a_directory_that_is_not_on_disk_is_made_again(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+    synced: list[str] = []
+
+    def fail(fd: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        if len(synced) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WriteFailed):
+        checkpoints.write(DEFINITION, PROGRESS)
+    checkpoints.write(DEFINITION, PROGRESS)
+    assert synced[:2] == [".hub", ".hub"]

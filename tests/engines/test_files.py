@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -15,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from hub.document import Draft
+from hub.batch import TsvReader
+from hub.document import KEYS, Draft, labels_reader
 from hub.engines import files
 from hub.engines.base import Committed, Engine, Scope, Selection
 from hub.engines.files import READ_THREADS, FilesEngine
 from hub.errors import (
     Closing,
+    ConditionConflict,
     DirectoryLocked,
     IndexFailed,
     LogUnavailable,
@@ -28,9 +31,12 @@ from hub.errors import (
     UnknownId,
     UnknownStream,
 )
+from hub.event import Limits
 from hub.formats import Batch
 from hub.matcher import compile_matcher
-from hub.storage import index, order, places
+from hub.options import Durability
+from hub.selector import Condition, query_of_types
+from hub.storage import index, order, places, watches
 from hub.storage.index import Index
 from hub.storage.logfile import Disk
 from hub.storage.order import OrderCursor
@@ -42,7 +48,7 @@ LINES = b"1\ta\tone\n2\tb\ttwo\n3\ta\tthree\n"
 
 
 @pytest.fixture
-async def engine(events: Path) -> AsyncIterator[Engine]:
+async def engine(events: Path) -> AsyncIterator[FilesEngine]:
     engine = FilesEngine(events)
     await engine.open()
     yield engine
@@ -408,4 +414,195 @@ async def test_what_was_begun_by_an_index_does_not_go_on_by_another(
     cursor = engine.cursor(Scope(), 1, await engine.settle())
     assert await engine.read_order(cursor)
     await engine.commit("orders-1", Draft([b'{"type":"T"}'], ["T"], "c1"))
+
+
+# Conditions, and batches that take long to look at
+
+
+def rows_of(kind: str, count: int) -> Batch:
+    reader = TsvReader(Limits())
+    chunk = b'\t%b\t{"x":"%b"}\n' % (kind.encode(), b"x" * 80)
+    for left in range(count, 0, -1000):
+        reader.feed(chunk * min(left, 1000))
+    return reader.finish()
+
+
+def draft(kind: str, count: int = 1) -> Draft:
+    payloads = [b'{"type":"%b"}' % kind.encode()] * count
+    return Draft(payloads, [kind] * count, "a-commit")
+
+
+def none_of(kind: str, after: int) -> Condition:
+    return Condition(query_of_types([kind]), after)
+
+
+class Clock:
+    """How long the event loop stood still at most."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+
+    async def run(self) -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            self.pause = max(self.pause, time.perf_counter() - began)
+
+
+async def test_a_large_batch_does_not_stop_the_loop_for_those_with_conditions(
+    engine: FilesEngine,
+) -> None:
+    async def pause(commits: int) -> float:
+        batch = rows_of("t", 16 * 1024 * 10)
+        clock = Clock()
+        ticking = asyncio.create_task(clock.run())
+        await asyncio.sleep(0.01)
+        posting = asyncio.ensure_future(engine.append(f"large-{commits}", batch))
+        works = [
+            asyncio.create_task(engine.commit(f"s-{n}", draft("T"), None, none_of("Other", 0)))
+            for n in range(commits)
+        ]
+        await asyncio.gather(posting, *works)
+        await engine.settle()
+        ticking.cancel()
+        return clock.pause
+
+    alone = await pause(0)
+    assert await pause(10) < 0.2 + 3 * alone
+
+
+async def test_a_condition_is_held_against_a_large_batch(engine: FilesEngine) -> None:
+    large = rows_of("t", 20_000)
+    posting = asyncio.ensure_future(engine.append("large", large))
+    await asyncio.sleep(0)
+    with pytest.raises(ConditionConflict):
+        await engine.commit("orders", draft("T"), None, none_of("t", 0))
+    await posting
+    await engine.commit("orders", draft("T"), None, none_of("t", 20_000))
+
+
+@pytest.mark.parametrize("stream", ["orders", "large-0"])
+async def test_a_constant_stream_of_large_batches_keeps_no_condition_waiting(
+    engine: FilesEngine, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """Nor do those who commit with conditions keep the batches waiting."""
+    monkeypatch.setattr(watches, "LOOK_BYTES", 1000)
+    posted = [0] * 4
+    over = False
+
+    async def post(n: int) -> None:
+        while not over:
+            await asyncio.gather(*(engine.append(f"large-{n}", rows_of("t", 100)) for _ in "ab"))
+            posted[n] += 1
+
+    posting = [asyncio.create_task(post(n)) for n in range(4)]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            before = list(posted)
+            works = [engine.commit(stream, draft("T"), None, none_of("Other", 0)) for _ in "abc"]
+            await asyncio.gather(*works)
+            while any(now == then for now, then in zip(posted, before, strict=True)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    over = True
+    await asyncio.gather(*posting)
+
+
+@pytest.mark.parametrize(
+    ("look", "attempts"), [(0, 0), (0, 3), (600, 1), (watches.LOOK_BYTES, files.ATTEMPTS)]
+)
+@pytest.mark.parametrize("durability", [Durability.ALWAYS, Durability.OS])
+async def test_conditions_hold_however_little_is_looked_at(
+    events: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    look: int,
+    attempts: int,
+    durability: Durability,
+) -> None:
+    monkeypatch.setattr(watches, "LOOK_BYTES", look)
+    monkeypatch.setattr(files, "ATTEMPTS", attempts)
+    engine = FilesEngine(events, durability)
+    await engine.open()
+    logs = ["orders-1", "orders-2", "channel-1"]
+    await engine.append("channel-1", rows_of("t", 1))
+    kept: list[tuple[int, int, str]] = []  # from, to, and what may not be between
+    refused = 0
+    began = time.monotonic()
+
+    def is_over() -> bool:
+        return time.monotonic() > began + 1.5 and len(kept) > 20 and refused > 20
+
+    async def decide() -> None:
+        nonlocal refused
+        while not is_over():
+            kind, count = random.choice("ABCDEFGHIJ"), random.randint(1, 5)
+            after = await engine.settle()
+            await asyncio.sleep(random.uniform(0, 0.003))
+            work = engine.commit(
+                random.choice(logs),
+                draft(random.choice("ABCDEFGHIJ"), count),
+                None,
+                none_of(kind, after),
+            )
+            try:
+                if random.random() < 0.1:
+                    await asyncio.wait_for(work, random.uniform(0, 0.01))
+                else:
+                    kept.append((after, (await work).position - count, kind))
+            except ConditionConflict:
+                refused += 1
+            except TimeoutError:
+                pass
+
+    async def post() -> None:
+        while not is_over():
+            await engine.append(random.choice(logs), rows_of(random.choice("ABCDEFGHIJ"), 10))
+            await asyncio.sleep(random.uniform(0, 0.01))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(decide() for _ in range(8)), *(post() for _ in range(3)))
+        head = await engine.settle()
+    kinds: list[str] = []
+    cursor = engine.cursor(Scope(), 1, head)
+    while (slices := await engine.read_order(cursor)) is not None:
+        for each in slices:
+            lines = each.lines.split(b"\n")[:-1]
+            kinds += [labels_reader(KEYS)(line).type for line in lines]
+    await engine.close()
+    assert len(kinds) == head
+    for after, to, kind in kept:
+        assert kind not in kinds[after:to]
+
+
+async def test_one_of_many_with_the_same_condition_wins_though_nobody_looks(
+    engine: FilesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "LOOK_BYTES", 0)
+    works = [
+        engine.commit(f"stream-{n % 5}", draft("Taken"), None, none_of("Taken", 0))
+        for n in range(50)
+    ]
+    async with asyncio.timeout(60):
+        outcomes = await asyncio.gather(*works, return_exceptions=True)
+    assert sum(isinstance(each, ConditionConflict) for each in outcomes) == 49
+    assert await engine.settle() == 1
+
+
+async def test_one_who_insists_and_is_given_up_keeps_nobody_waiting(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "ATTEMPTS", 0)
+    engine = FilesEngine(events)
+    await engine.open()
+    for n in range(40):
+        work = asyncio.ensure_future(
+            engine.commit("orders", draft("T"), None, none_of("Other", n % 2))
+        )
+        for _ in range(1 + n % 20):
+            await asyncio.sleep(0)
+        work.cancel()
+        async with asyncio.timeout(30):
+            await asyncio.gather(work, return_exceptions=True)
+            await engine.commit("others", draft("T"), None, none_of("Other", 0))
+            await engine.append("orders", rows_of("t", 1))
     await engine.close()

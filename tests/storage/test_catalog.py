@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import pytest
@@ -92,10 +94,16 @@ def test_it_is_on_disk_before_it_has_its_name_and_the_name_before_it_is_told(
 
 @pytest.mark.parametrize(
     ("call", "error"),
-    [("open", errno.EMFILE), ("pwrite", 0), ("pwrite", errno.ENOSPC), ("fsync", errno.EIO)],
+    [
+        ("open", errno.EMFILE),
+        ("pwrite", 0),
+        ("pwrite", errno.ENOSPC),
+        ("fsync", errno.EIO),
+        ("replace", errno.EIO),
+    ],
 )
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_after_a_fault_the_old_record_is_there_or_the_new_one(
+def test_after_a_fault_the_old_record_is_there(
     directory: Path, call: str, error: int, number: int
 ) -> None:
     Catalog(directory, Disk()).put(RECORDS[0])
@@ -105,9 +113,7 @@ def test_after_a_fault_the_old_record_is_there_or_the_new_one(
         Catalog(directory, disk).put(new)
     except OSError:
         assert disk.fired
-        assert load(directory) in ([RECORDS[0]], [new])
-        if call == "pwrite":
-            assert load(directory) == [RECORDS[0]]
+        assert load(directory) == [RECORDS[0]]
     else:
         assert not disk.fired
         assert load(directory) == [new]
@@ -146,3 +152,72 @@ def test_a_directory_in_place_of_a_record_stops_nobody(
     (directory / "folder.json").mkdir()
     assert load(directory) == [RECORDS[0]]
     assert "folder.json cannot be read" in caplog.text
+
+
+CHANGES: dict[str, Callable[[Catalog], None]] = {
+    "new": lambda catalog: catalog.put(Record("other", closed=True)),
+    "again": lambda catalog: catalog.put(Record("a-stream", {"stream": "new"})),
+    "remove": lambda catalog: catalog.remove("a-stream"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_cannot_be_synced_is_taken_back(directory: Path, change: str, number: int) -> None:
+    Catalog(directory, Disk()).put(RECORDS[0])
+    disk = FaultyDisk("fsync", number, errno.EIO)
+    try:
+        CHANGES[change](Catalog(directory, disk))
+    except OSError:
+        assert load(directory) == [RECORDS[0]]
+    else:
+        assert not disk.fired
+    assert not list(directory.glob("*.new"))
+
+
+@pytest.mark.parametrize(("change", "call"), [("new", "unlink"), ("remove", "pwrite")])
+def test_what_cannot_be_taken_back_either_is_told(directory: Path, change: str, call: str) -> None:
+    Catalog(directory, Disk()).put(RECORDS[0])
+
+    class Failing(Disk):
+        broken = False
+
+        def fsync(self, fd: Any) -> None:
+            if S_ISDIR(os.fstat(fd).st_mode):
+                self.broken = True
+                raise OSError(errno.EIO, "input/output error")
+
+        def unlink(self, path: Any, **rest: Any) -> None:
+            self._may("unlink")
+            os.unlink(path, **rest)
+
+        def pwrite(self, fd: Any, data: Any, at: int) -> int:
+            self._may("pwrite")
+            return os.pwrite(fd, data, at)
+
+        def _may(self, what: str) -> None:
+            if self.broken and what == call:
+                raise OSError(errno.EIO, "input/output error")
+
+    catalog = Catalog(directory, Failing())
+    with pytest.raises(OSError, match="nor could it be taken back"):
+        CHANGES[change](catalog)
+    assert catalog.find("other") == (Record("other", closed=True) if change == "new" else None)
+    assert catalog.find("a-stream") == (RECORDS[0] if change == "new" else None)
+
+
+def test_a_directory_that_is_not_on_disk_is_made_again(directory: Path) -> None:
+    synced: list[str] = []
+
+    class Watching(Disk):
+        def fsync(self, fd: Any) -> None:
+            synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+            if len(synced) == 1:
+                raise OSError(errno.EIO, "input/output error")
+
+    catalog = Catalog(directory, Watching())
+    with pytest.raises(OSError, match="error"):
+        catalog.put(RECORDS[0])
+    assert load(directory) == []
+    catalog.put(RECORDS[0])
+    assert synced[:2] == [directory.parent.name] * 2

@@ -15,17 +15,19 @@ import pytest
 
 from hub.batch import TsvReader
 from hub.document import Draft
+from hub.errors import LogDamaged
 from hub.event import IdOrder, Limits, file_name
 from hub.formats import NDJSON, TSV, Batch
 from hub.storage import group, groupfiles
 from hub.storage.group import Entry, enter, lines_of_group
 from hub.storage.groupfiles import INLINE_BYTES, GroupFiles
 from hub.storage.log import Log
-from hub.storage.logfile import Disk
+from hub.storage.logfile import Disk, FileChanged
 from hub.storage.recovery import Scan, scan
 from tests.storage.disks import RecordingDisk
 
 FORMS = [TSV, NDJSON]
+BY_HAND = b"1\tt\tby hand\n"
 
 
 class Watching(Disk):
@@ -44,7 +46,7 @@ class Bench:
 
     def __init__(self, directory: Path, disk: Disk, *, sync: bool) -> None:
         self.directory = directory
-        self.files = GroupFiles(disk, self.path, sync=sync)
+        self.files = GroupFiles(disk, self.path, directory / "torn", sync=sync)
 
     def path(self, log: Log) -> Path:
         return self.directory / file_name(log.name, log.format)
@@ -172,13 +174,56 @@ async def test_making_and_reopening(bench: Bench) -> None:
     await bench.write(log, many(1))
     with open(bench.path(log), "ab") as file:
         file.write(b"of a write that failed")
-    log.unsound = True
+    log.unsound = log.uncut = True
     await bench.files.reopen(log)
-    assert (log.unsound, log.synced) == (False, log.length)
+    assert (log.unsound, log.uncut, log.synced) == (False, False, log.length)
     assert bench.path(log).stat().st_size == log.length
+    (aside,) = (bench.directory / "torn").iterdir()
+    assert aside.read_bytes() == b"of a write that failed"
     log.unsound = True
     await bench.write(log, many(2))  # it is mended before
     assert not log.unsound
+
+
+async def test_what_was_cut_back_is_not_cut_again(bench: Bench) -> None:
+    """What stands behind the good length then is somebody else's."""
+    log = Log("a-log")
+    await bench.write(log, many(1))
+    with open(bench.path(log), "ab") as file:
+        file.write(BY_HAND)
+    log.unsound = True
+    await bench.files.reopen(log)
+    assert not log.unsound
+    assert bench.path(log).read_bytes().endswith(BY_HAND)
+    assert not (bench.directory / "torn").exists()
+    with pytest.raises(FileChanged):
+        await bench.write(log, many(1))
+
+
+@pytest.mark.parametrize("form", [TSV, NDJSON])
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(5, 15), slice(0, None), slice(-1, None)])
+async def test_what_the_disk_has_lost_is_damage(
+    bench: Bench, form: str, lost: slice, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system may drop what it could not write, and then gives back what was there before."""
+    log = Log("a-log", form)
+    for _ in range(3):
+        await bench.write(log, many(2))
+        log.synced, log.synced_version = log.length, log.version
+    await bench.write(log, many(2))
+    log.unsound = True
+    path = bench.path(log)
+    content = path.read_bytes()
+    await bench.files.reopen(log)  # nothing is lost
+    assert (log.unsound, log.damage) == (False, None)
+    log.synced, log.synced_version, log.unsound = 0, 0, True
+    tail = bytearray(content[len(content) // 2 :])
+    tail[lost] = bytes(len(tail[lost]))
+    path.write_bytes(content[: -len(tail)] + tail)
+    with pytest.raises(LogDamaged, match=r"line [5-8]: .*the disk lost what had been written"):
+        await bench.files.reopen(log)
+    assert log.damage
+    assert f"{path} takes no writes: {log.damage}" in caplog.text
 
 
 async def test_many_logs_are_written_side_by_side(tmp_path: Path) -> None:

@@ -112,13 +112,14 @@ def test_when_the_cutting_back_fails_too_the_log_must_be_reopened(
         raise OSError(errno.EIO, "no")
 
     setattr(disk, "ftruncate", ftruncate)  # noqa: B010
+    uncut = False
     try:
         append(disk, path)
-    except Unsynced:
+    except Unsynced as failure:
+        uncut = failure.uncut
         logfile.reopen(Disk(), path, len(BEFORE), len(BEFORE))
         assert path.read_bytes() == BEFORE
-    else:
-        assert not disk.fired
+    assert uncut == disk.fired
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -128,8 +129,9 @@ def test_a_full_disk_is_no_failed_sync(path: Path, fault: int) -> None:
 
 
 def test_a_failed_write_and_sync_in_one_call_counts_as_a_failed_sync(path: Path) -> None:
-    with pytest.raises(Unsynced):
+    with pytest.raises(Unsynced) as failure:
         append_one(FaultyDisk("pwritev", 1, errno.EIO), path)
+    assert not failure.value.uncut
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         append_one(FaultyDisk("pwritev", 1, errno.EIO), path, sync=False)
 
@@ -266,6 +268,26 @@ def test_reopening_cuts_and_writes_again_what_may_not_be_on_disk(path: Path) -> 
     assert path.read_bytes() == disk.synced == AFTER
 
 
+def test_reopening_leaves_what_is_somebody_elses(path: Path) -> None:
+    path.write_bytes(AFTER + b"by hand")
+    logfile.reopen(Disk(), path, len(BEFORE), len(AFTER), uncut=False)
+    assert path.read_bytes() == AFTER + b"by hand"
+
+
+@pytest.mark.parametrize(("synced", "names"), [(0, 1), (1, 0)])
+def test_reopening_a_log_of_which_nothing_was_on_disk_syncs_its_name(
+    path: Path, synced: int, names: int
+) -> None:
+    calls: list[str] = []
+
+    class Watching(Disk):
+        def fsync(self, fd: Any) -> None:
+            calls.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    logfile.reopen(Watching(), path, synced, len(BEFORE))
+    assert calls == [str(path.parent)] * names
+
+
 @given(
     st.integers(0, 3 * 4096).flatmap(lambda good: st.tuples(st.integers(0, good), st.just(good)))
 )
@@ -358,6 +380,30 @@ def test_a_new_file_whose_entry_cannot_be_synced_is_not_left_open(tmp_path: Path
             FaultyDisk("fsync", 1, errno.EIO), tmp_path / "new", new=True, sync=True
         )
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("before", [None, b"", BEFORE])
+def test_a_new_file_whose_entry_cannot_be_synced_is_taken_away_if_it_is_ours(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    path = tmp_path / "new"
+    if before is not None:
+        path.write_bytes(before)
+    disk = FaultyDisk("fsync", 1, errno.EIO)
+    with pytest.raises(OSError, match="error"):
+        logfile.open_for_append(disk, path, new=True, sync=True)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_lines_that_came_into_a_new_file_meanwhile_stay(tmp_path: Path) -> None:
+    class Busy(Disk):
+        def fsync(self, fd: Any) -> None:
+            (tmp_path / "new").write_bytes(BEFORE)
+            raise OSError(errno.EIO, "input/output error")
+
+    with pytest.raises(OSError, match="error"):
+        logfile.open_for_append(Busy(), tmp_path / "new", new=True, sync=True)
+    assert (tmp_path / "new").read_bytes() == BEFORE
 
 
 @both

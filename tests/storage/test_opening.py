@@ -16,7 +16,7 @@ from hub.storage import opening as module
 from hub.storage.index import Entry
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
-from hub.storage.opening import Opening
+from hub.storage.opening import Opening, format_of
 from hub.storage.recovery import Scan, scan
 from tests import documents
 from tests.storage.disks import FaultyDisk
@@ -196,6 +196,35 @@ def test_of_two_files_the_known_one_is_the_log(
     other = NDJSON if chosen == TSV else TSV
     assert f"{paths[other]} is passed over: {NAME}.{chosen} has this name" in caplog.text
     assert {form: path.read_bytes() for form, path in paths.items()} == before
+
+
+@pytest.mark.parametrize("known", [(), (TSV,), (NDJSON,), (TSV, NDJSON)])
+@pytest.mark.parametrize("full", FORMS)
+def test_of_an_empty_and_another_file_the_other_is_the_log(
+    bench: Bench, known: tuple[str, ...], full: str
+) -> None:
+    """Whatever the index knows of them: in the other there may be what was acknowledged."""
+    paths = {form: bench.make(form, 3 if form == full else 0) for form in FORMS}
+    log, _ = bench.one(*(bench.entry(paths[form], number) for number, form in enumerate(known, 7)))
+    assert (log.format, log.version) == (full, 3)
+
+
+def test_a_file_that_lost_its_events_is_not_replaced_by_another(bench: Bench) -> None:
+    paths = {form: bench.make(form, 3) for form in FORMS}
+    entry = bench.entry(paths[NDJSON])
+    paths[NDJSON].write_bytes(b"")
+    log, _ = bench.one(entry)
+    assert log.format == NDJSON
+
+
+def test_a_directory_is_no_file(bench: Bench) -> None:
+    bench.make(NDJSON, 3)
+    (bench.directory / f"{NAME}.{TSV}").mkdir()
+    log, _ = bench.one()
+    assert (log.format, log.version) == (NDJSON, 3)
+    assert format_of(bench.directory, NAME, TSV) == NDJSON
+    assert format_of(bench.directory, "other", TSV) == TSV
+    assert format_of(bench.directory, "other", NDJSON) == NDJSON
 
 
 def test_names_are_encoded(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ from hub.storage.alignment import Alignment
 from hub.storage.log import Committed, Log
 from hub.storage.logfile import Disk
 from hub.storage.store import Store
+from tests import documents
 from tests.storage.disks import FaultyDisk
 from tests.web.wire import eventually
 
@@ -785,6 +787,46 @@ async def test_what_could_not_be_written_down_is_not_so(open_store: OpenStore, c
     await store.derive("view", OTHER)
 
 
+@pytest.mark.parametrize("call", ["open", "pwrite", "fsync", "replace", "unlink"])
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("work", ["seal", "derive", "underive"])
+async def test_after_a_fault_memory_is_what_the_next_start_finds(
+    open_store: OpenStore, call: str, lasting: bool, number: int, work: str
+) -> None:
+    disk = FaultyDisk(call, 10**9, errno.EIO, lasting=lasting)
+    store = await open_store(disk=disk)
+    await store.append(NAME, one("data"))
+    await store.derive("old", VIEW)
+    works: dict[str, Callable[[], Coroutine[None, None, None]]] = {
+        "seal": lambda: store.seal(store.logs[NAME]),
+        "derive": lambda: store.derive("view", VIEW),
+        "underive": lambda: store.underive("old"),
+    }
+    disk.left = number
+    failed = False
+    try:
+        await works[work]()
+    except OSError:
+        failed = True
+    disk.healed = True
+    known = (store.logs[NAME].closed, set(store.derived), set(store.names.page("", "", None)))
+    if not failed or not disk.fired:
+        assert (
+            known[:2]
+            == {
+                "seal": (True, {"old"}),
+                "derive": (False, {"old", "view"}),
+                "underive": (False, set()),
+            }[work]
+        )
+    elif not lasting:
+        assert known[:2] == (False, {"old"})
+    await store.close()
+    store = await open_store()
+    assert known == (store.logs[NAME].closed, set(store.derived), {NAME, *store.derived})
+
+
 async def test_a_name_is_taken_once(open_store: OpenStore) -> None:
     store = await open_store()
     await store.append(NAME, one("data"))
@@ -857,3 +899,65 @@ async def test_a_channel_has_no_room_for_metadata(open_store: OpenStore) -> None
     with pytest.raises(FormatConflict, match="no room"):
         store.commit(NAME, Draft([b"{}"], [""], "c", b',"by":"me"'))
     assert (await store.commit(NAME, Draft([b"{}"], [""], "c"))).position == 2
+
+
+class NoDirectorySync(Disk):
+    """Does not sync a directory, as often as it is told so."""
+
+    left = 0
+
+    def fsync(self, fd: Any) -> None:
+        if self.left and S_ISDIR(os.fstat(fd).st_mode):
+            self.left -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.fsync(fd)
+
+
+BY_HAND = "2026-01-01T00:00:00Z\tt\tby hand\n"
+
+
+@pytest.mark.parametrize("how", ["by hand", "in vain"])
+@pytest.mark.parametrize("after", ["kill", "without index"])
+async def test_a_name_never_gets_a_second_file(directory: Path, how: str, after: str) -> None:
+    """Else an acknowledged commit is in the file that the next start passes over."""
+    disk = NoDirectorySync()
+    store = Store(directory, disk=disk)
+    await store.open()
+    if how == "by hand":
+        (directory / f"{NAME}.tsv").write_text(BY_HAND)
+    else:
+        disk.left = 1
+        with pytest.raises(LogUnavailable):
+            await store.append(NAME, one("refused"))
+    receipt = await store.commit(NAME, Draft([b'{"type":"T"}'], ["T"], "c"))
+    version = 2 if how == "by hand" else 1
+    assert (receipt.version, receipt.position) == (version - 1, version)
+    assert len(list(directory.glob(f"{NAME}*"))) == 1
+    if after == "kill":
+        copy = shutil.copytree(directory, directory.with_name("copy"))
+        await store.close()
+    else:
+        await store.close()
+        copy = directory
+        for path in copy.glob(".hub/index*"):
+            path.unlink()
+    store = Store(copy)
+    await store.open()
+    assert store.logs[NAME].version == version
+    await store.close()
+
+
+async def test_a_file_by_hand_gives_a_new_log_its_format(
+    directory: Path, open_store: OpenStore
+) -> None:
+    store = await open_store()
+    (directory / f"{NAME}.tsv").write_text(BY_HAND)
+    with pytest.raises(FormatConflict, match="no room"):
+        store.commit(NAME, Draft([b"{}"], [""], "c", b',"by":"me"'))
+    with pytest.raises(FormatConflict):
+        await store.make(NAME, "ndjson")
+    await store.look(NAME)
+    assert store.logs[NAME].version == 1
+    (directory / "orders.ndjson").write_bytes(documents.commit("orders", 0, b'{"type":"A"}'))
+    assert (await store.append("orders", one("data"))).version == 1
+    assert not (directory / "orders.tsv").exists()

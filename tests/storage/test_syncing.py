@@ -145,3 +145,26 @@ async def test_what_was_found_is_synced_with_the_names_of_the_files(bench: Bench
     sync_found(bench.disk, bench.logs.path, logs)
     assert sorted(bench.disk.synced) == ["events", "log-a.tsv", "log-b.tsv"]
     assert bench.is_synced()
+
+
+@pytest.mark.parametrize("fails", ["log-a.tsv", "log-b.tsv", "events"])
+async def test_of_what_was_found_one_fault_touches_no_other(bench: Bench, fails: str) -> None:
+    logs = [bench.logs.make(name) for name in ("log-a", "log-b")]
+    old = bench.logs.make("old")
+    for log in (*logs, old):
+        bench.logs.grow(log)
+    old.synced = 1
+    sync = bench.disk.fdatasync
+
+    def fail(fd: Any) -> None:
+        sync(fd)
+        if bench.disk.synced[-1] == fails:
+            raise OSError(errno.EIO, "no")
+
+    bench.disk.fdatasync = bench.disk.fsync = fail  # type: ignore[method-assign]
+    sync_found(bench.disk, bench.logs.path, [*logs, old])
+    assert sorted(bench.disk.synced) == ["events", "log-a.tsv", "log-b.tsv", "old.tsv"]
+    unsound = [log.name for log in (*logs, old) if log.unsound]
+    assert unsound == (["log-a", "log-b"] if fails == "events" else [fails[:-4]])
+    for log in (*logs, old):
+        assert log.unsound or (log.synced, log.synced_version) == (log.length, 1)

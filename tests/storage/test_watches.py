@@ -12,6 +12,7 @@ from hub.document import KEYS, Draft, labels_reader, parts_of
 from hub.errors import ConditionConflict, VersionConflict
 from hub.event import IdOrder, Limits
 from hub.formats import NDJSON, TSV, Batch
+from hub.storage import watches as module
 from hub.storage.group import Entry, enter
 from hub.storage.log import Log
 from hub.storage.watches import CommitGuard, Watch, Watches, condition_conflict
@@ -70,7 +71,7 @@ CONTENTS = [(TSV, batch("B", "A")), (NDJSON, batch("B", "A")), (NDJSON, draft("B
 
 
 @pytest.mark.parametrize(("form", "content"), CONTENTS)
-def test_what_gets_its_place_is_seen(bench: Bench, form: str, content: Batch | Draft) -> None:
+async def test_what_gets_its_place_is_seen(bench: Bench, form: str, content: Batch | Draft) -> None:
     watch, other = bench.watch("A"), bench.watch("C")
     bench.form(form, content)
     assert watch.hit
@@ -79,7 +80,7 @@ def test_what_gets_its_place_is_seen(bench: Bench, form: str, content: Batch | D
 
 
 @pytest.mark.parametrize(("form", "content"), CONTENTS)
-def test_what_is_under_way_is_seen(bench: Bench, form: str, content: Batch | Draft) -> None:
+async def test_what_is_under_way_is_seen(bench: Bench, form: str, content: Batch | Draft) -> None:
     entry, _ = bench.form(form, content)
     watch, other = bench.watch("A"), bench.watch("C")
     assert watch.hit
@@ -87,7 +88,7 @@ def test_what_is_under_way_is_seen(bench: Bench, form: str, content: Batch | Dra
     assert other.hit is None
 
 
-def test_documents_are_as_they_will_stand(bench: Bench) -> None:
+async def test_documents_are_as_they_will_stand(bench: Bench) -> None:
     """Also those of a channel: with the name, the revision, the type of the data."""
     seen: list[tuple[str, bytes]] = []
 
@@ -107,7 +108,7 @@ def test_documents_are_as_they_will_stand(bench: Bench) -> None:
     bench.watches.close(watch)
 
 
-def test_a_closed_watch_sees_nothing_and_lets_no_commit_pass(bench: Bench) -> None:
+async def test_a_closed_watch_sees_nothing_and_lets_no_commit_pass(bench: Bench) -> None:
     watch = bench.watch("A")
     guard = CommitGuard(None, watch)
     assert guard.refusal("log-tsv", 5) is None
@@ -117,14 +118,14 @@ def test_a_closed_watch_sees_nothing_and_lets_no_commit_pass(bench: Bench) -> No
     assert isinstance(guard.refusal("log-tsv", 5), ConditionConflict)
 
 
-def test_a_commit_does_not_see_itself(bench: Bench) -> None:
+async def test_a_commit_does_not_see_itself(bench: Bench) -> None:
     watch, other = bench.watch("A"), bench.watch("A")
     bench.form(NDJSON, draft("A"), CommitGuard(None, watch))
     assert watch.hit is None
     assert other.hit is not None
 
 
-def test_after_lines_by_hand_nobody_is_sure(bench: Bench) -> None:
+async def test_after_lines_by_hand_nobody_is_sure(bench: Bench) -> None:
     watches = [bench.watch("A"), bench.watch("B")]
     bench.watches.alarm(bench.logs[TSV])
     for each in watches:
@@ -132,7 +133,7 @@ def test_after_lines_by_hand_nobody_is_sure(bench: Bench) -> None:
         assert isinstance(CommitGuard(None, each).refusal("x", 0), ConditionConflict)
 
 
-def test_a_condition_that_breaks_refuses_and_stops_no_other(
+async def test_a_condition_that_breaks_refuses_and_stops_no_other(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(stream: str, document: bytes) -> bool:
@@ -184,7 +185,7 @@ def test_another_version_is_refused(expected: int, version: int) -> None:
     assert str(error) == f"stream 'a-log' has version {version}, not {expected}"
 
 
-def test_the_right_version_passes(bench: Bench) -> None:
+async def test_the_right_version_passes(bench: Bench) -> None:
     assert CommitGuard(5).refusal("a-log", 5) is None
     assert CommitGuard(None).refusal("a-log", 5) is None
     watch = bench.watch("A")
@@ -203,7 +204,7 @@ def test_a_conflict_says_where() -> None:
 # The order of those who rule each other out
 
 
-def test_what_a_commit_rules_out_comes_behind_it(bench: Bench) -> None:
+async def test_what_a_commit_rules_out_comes_behind_it(bench: Bench) -> None:
     """The commit has its place, and is not written yet."""
     watch = bench.watch("A")
     bench.form(NDJSON, draft("B"), CommitGuard(None, watch))
@@ -218,7 +219,7 @@ def test_what_a_commit_rules_out_comes_behind_it(bench: Bench) -> None:
     assert before == []
 
 
-def test_so_it_is_when_nobody_waits_for_the_commit_any_more(bench: Bench) -> None:
+async def test_so_it_is_when_nobody_waits_for_the_commit_any_more(bench: Bench) -> None:
     watch = bench.watch("A")
     bench.form(NDJSON, draft("B"), CommitGuard(None, watch))
     bench.watches.close(watch)
@@ -230,8 +231,127 @@ def test_so_it_is_when_nobody_waits_for_the_commit_any_more(bench: Bench) -> Non
     assert bench.watches._given_up == set()
 
 
-def test_in_one_log_nobody_need_wait(bench: Bench) -> None:
+async def test_in_one_log_nobody_need_wait(bench: Bench) -> None:
     watch = bench.watch("A")
     bench.form(NDJSON, draft("B"), CommitGuard(None, watch))
     _, before = bench.form(NDJSON, draft("A"))
     assert before == []
+
+
+# Batches that nobody looks at
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_BYTES", 0)
+
+
+async def test_a_turn_of_the_loop_has_time_for_so_much(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, _ = bench.form(TSV, batch("C"))
+    monkeypatch.setattr(module, "LOOK_BYTES", 2 * entry.size)
+    watches = [bench.watch("A") for _ in range(3)]  # two of them look at this
+    bench.form(TSV, batch("C"))
+    assert all(each.hit and not each.hit.seen for each in watches)
+    await asyncio.sleep(0)
+    bench.end(TSV)
+    watches = [bench.watch("A"), bench.watch("A"), bench.watch("C")]
+    bench.form(TSV, batch("C"))
+    assert sum(each.hit is not None and not each.hit.seen for each in watches) == 1
+
+
+async def test_of_what_nobody_looked_at_nobody_is_sure(bench: Bench, blind: None) -> None:
+    watch = bench.watch("A")
+    bench.form(TSV, batch("C"))
+    assert isinstance(CommitGuard(None, watch).refusal("x", 0), ConditionConflict)
+    waiting = asyncio.ensure_future(watch.is_true())
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    bench.end(TSV, position=5)
+    assert not await waiting
+
+
+async def test_what_is_under_way_and_not_looked_at_can_be_waited_for(
+    bench: Bench, blind: None
+) -> None:
+    for form in (TSV, NDJSON):
+        bench.form(form, batch("A"))
+    watch = bench.watch("A")
+    assert watch.hit is None
+    waiting = asyncio.ensure_future(watch.unseen())
+    for form in (TSV, NDJSON):
+        await asyncio.sleep(0.03)
+        assert not waiting.done()
+        bench.end(form, position=5)
+    await waiting
+
+
+async def test_what_nobody_looked_at_comes_behind_commits_under_way(
+    bench: Bench, blind: None
+) -> None:
+    watch = bench.watch("A")
+    bench.form(NDJSON, draft("B"), CommitGuard(None, watch))
+    _, before = bench.form(TSV, batch("C"))
+    assert before == [watch]
+
+
+# Insisting
+
+
+async def test_what_comes_after_one_who_insists_comes_behind_him(bench: Bench) -> None:
+    watch = bench.watch("A")
+    bench.form(TSV, batch("A"))
+    guard = CommitGuard(None, watch)
+    assert guard.refusal("log-ndjson", 0)
+    watch.insist(bench.logs[NDJSON])
+    waiting = asyncio.ensure_future(watch.unseen())
+    await asyncio.sleep(0.03)
+    assert not waiting.done()
+    bench.end(TSV, position=1)
+    await waiting
+    _, before = bench.form(TSV, batch("A"))
+    assert before == [watch]
+    assert guard.refusal("log-ndjson", 0) is None
+    bench.form(NDJSON, draft("B"), guard)
+    assert watch.is_under_way()
+    bench.end(NDJSON, position=2)
+    assert not watch.is_under_way()
+
+
+async def test_nobody_else_with_a_condition_comes_while_one_insists(bench: Bench) -> None:
+    """He could wait for one that comes, and that one, or its group, for him."""
+    watch, other = bench.watch("A"), bench.watch("B")
+    watch.insist(bench.logs[NDJSON])
+    assert isinstance(CommitGuard(None, other).refusal("log-tsv", 0), ConditionConflict)
+    assert not await other.is_true()
+    assert CommitGuard(0).refusal("log-tsv", 0) is None
+    bench.watches.close(watch)
+    assert not watch.is_under_way()
+    assert CommitGuard(None, bench.watch("B")).refusal("log-tsv", 0) is None
+    with pytest.raises(ConditionConflict):
+        watch.insist(bench.logs[NDJSON])
+
+
+async def test_lines_by_hand_make_also_one_who_insists_unsure(bench: Bench) -> None:
+    watch = bench.watch("A")
+    watch.insist(bench.logs[NDJSON])
+    bench.watches.alarm(bench.logs[TSV])
+    assert isinstance(CommitGuard(None, watch).refusal("x", 0), ConditionConflict)
+
+
+async def test_one_insists_at_a_time_and_the_others_wait(bench: Bench) -> None:
+    done: list[str] = []
+
+    async def insist(name: str) -> None:
+        async with bench.watches.turn():
+            await asyncio.sleep(0.02)
+            done.append(name)
+
+    async def wait() -> None:
+        await bench.watches.quiet()
+        done.append("quiet")
+
+    await wait()
+    await asyncio.gather(insist("a"), insist("b"), wait())
+    assert done == ["quiet", "a", "b", "quiet"]

@@ -18,6 +18,7 @@ import pytest
 from hub.batch import TsvReader
 from hub.errors import (
     Closing,
+    ConditionConflict,
     DiskFull,
     HubError,
     LogDamaged,
@@ -654,6 +655,81 @@ async def test_interval_writes_again_what_it_could_not_sync(open_bench: Open) ->
     assert bench.data() == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(("cut", "next_one"), [(True, "post"), (True, "look"), (False, "look")])
+async def test_lines_by_hand_after_a_failed_sync_are_events(
+    open_bench: Open, next_one: str, cut: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Disk):
+        write = cutting = True
+
+        def pwritev(self, fd: Any, data: Any, at: int, flags: int = 0) -> int:
+            written = Disk.pwritev(fd, data, at, flags)
+            if not self.write:
+                self.write = True
+                raise OSError(errno.EIO, "no")
+            return written
+
+        def ftruncate(self, fd: Any, length: int) -> None:
+            if not self.cutting:
+                raise OSError(errno.EIO, "no")
+            os.ftruncate(fd, length)
+
+    disk = Failing()
+    bench = open_bench(disk)
+    await bench.submit(one("a"))
+    disk.write, disk.cutting = False, cut
+    with pytest.raises(WriteFailed):
+        await bench.submit(one("refused"))
+    size = bench.path.stat().st_size
+    assert (size == bench.log.length) == cut
+    if cut and next_one == "post":
+        bench.path.write_bytes(bench.path.read_bytes() + b"1\tt\tby hand\n")
+        await bench.submit(one("b"))
+        assert bench.data() == ["a", "by hand", "b"]
+        return
+    disk.cutting = True
+    # Without a post:
+    await _until(lambda: not bench.log.unsound and bench.log.pending is None)
+    bench.path.write_bytes(bench.path.read_bytes() + b"1\tt\tby hand\n")
+    await bench.writer.look(bench.log)
+    assert bench.data() == ["a", "by hand"]
+    aside = list((bench.path.parent / ".hub" / "torn").glob("*"))
+    if not cut:
+        assert b"refused" in aside[0].read_bytes()
+        assert "cut off what was refused" in caplog.text
+    else:
+        assert not aside
+
+
+async def test_what_the_disk_has_lost_refuses_writes(open_bench: Open) -> None:
+    """At intervals: the system dropped what it could not write, and says that no more."""
+
+    class Dropping(Disk):
+        def __init__(self) -> None:
+            self.path: Path | None = None
+
+        def fdatasync(self, fd: Any) -> None:
+            if self.path:
+                size = self.path.stat().st_size
+                with open(self.path, "r+b") as file:
+                    file.seek(4096)
+                    file.write(bytes(size - 4096))
+                self.path = None
+                raise OSError(errno.EIO, "no")
+            os.fdatasync(fd)
+
+    disk = Dropping()
+    bench = open_bench(disk, Durability.INTERVAL)
+    await bench.submit(one("x" * 4050))
+    await _until(lambda: bench.log.synced)
+    disk.path = bench.path
+    await bench.outcome(*(one("y" * 3000) for _ in range(3)))
+    await _until(lambda: bench.log.damage)
+    assert "line 2" in str(bench.log.damage)
+    with pytest.raises(LogDamaged):
+        await bench.submit(one("more"))
+
+
 async def test_closing_commits_and_syncs_all_that_is_left(open_bench: Open) -> None:
     disk = SyncCounter()
     bench = open_bench(disk, Durability.INTERVAL)
@@ -698,3 +774,50 @@ async def test_a_closed_writer_takes_nothing(bench: Bench) -> None:
     with pytest.raises(Closing):
         await bench.submit(one("late"))
     assert not bench.path.exists()
+
+
+# One who has a turn of its own
+
+
+class Turning:
+    """A guard that waits for its turn, and then lets its batch pass or not."""
+
+    def __init__(self, bench: Bench, error: Exception | None = None) -> None:
+        self.go = asyncio.Event()
+        self.seen: list[str] = []
+        self.bench = bench
+        self.error = error
+
+    async def turn(self, log: Log) -> None:
+        await self.go.wait()
+        self.seen = self.bench.data()
+        if self.error:
+            raise self.error
+
+    def refusal(self, log: str, version: int) -> HubError | None:
+        assert version == len(self.seen)
+        return None
+
+
+@pytest.mark.parametrize("error", [None, ConditionConflict("no"), RuntimeError("a mistake")])
+async def test_a_batch_with_a_turn_is_alone_in_it(bench: Bench, error: Exception | None) -> None:
+    guard = Turning(bench, error)
+    first = bench.submit(one("before"))
+    turning = bench.writer.submit(bench.log, one("turn"), guard)
+    behind = bench.submit(one("behind"))
+    await first
+    later = bench.submit(one("later"))
+    await asyncio.sleep(0.02)
+    assert not behind.done()
+    assert bench.data() == ["before"]
+    guard.go.set()
+    if error:
+        with pytest.raises(type(error)):
+            await turning
+    else:
+        assert (await turning).version == 1
+    await behind
+    await later
+    assert guard.seen == ["before"]
+    assert bench.data() == ["before", *([] if error else ["turn"]), "behind", "later"]
+    assert not bench.log.unsound
