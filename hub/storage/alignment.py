@@ -85,7 +85,8 @@ class Alignment:
             self._sequencer.skip(records[-1].last)
         self._adopt(in_time_order(self._disk, tails.values()))
         # Its log may hold what failed to sync in the life before: then it is not on the disk.
-        self._index.checkpoint()
+        if not self._index.checkpoint(wait=True) and self._journal.sync:
+            raise OSError("the index stands in its log, which could not be brought into it")
         self._journal.clear()
 
     def _adopt(self, stretches: Iterable[Stretch]) -> None:

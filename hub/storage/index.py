@@ -216,13 +216,17 @@ class Index:
         except OSError:
             return False
 
-    def checkpoint(self) -> None:
-        """Bring the write-ahead log into the index, as far as no reader needs it; this syncs."""
+    def checkpoint(self, *, wait: bool = False) -> bool:
+        """Bring the write-ahead log into the index, as far as no reader needs it; this syncs.
+
+        Returns whether it is empty now. With `wait` readers get a while to end.
+        """
         try:
-            self._wait(False)
-            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._wait(wait)
+            return not self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except Exception as error:
             logger.error("index %s: its log grows: %s", self._path, error)
+            return False
 
     def _wait(self, wait: bool) -> None:
         """From now on wait, or do not, for who else uses the file."""

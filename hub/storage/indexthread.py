@@ -27,7 +27,7 @@ class IndexThread:
         self._index = index
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub-index")
         self._under_way = 0
-        self._checkpoint: asyncio.Task[None] | None = None
+        self._checkpoint: asyncio.Task[bool] | None = None
         self._next_checkpoint = 0.0
         self._closing = False
 
@@ -59,7 +59,7 @@ class IndexThread:
             self._checkpoint = asyncio.get_running_loop().create_task(work)
             self._checkpoint.add_done_callback(self._tidied)
 
-    def _tidied(self, task: asyncio.Task[None]) -> None:
+    def _tidied(self, task: asyncio.Task[bool]) -> None:
         self._checkpoint = None
 
     async def close(self) -> None:

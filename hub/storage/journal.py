@@ -53,12 +53,12 @@ class _File:
 
 
 class Journal:
-    """The order of events behind the index. `clear` before `append`."""
+    """The order of events behind the index, with `sync` on disk. `clear` before `append`."""
 
     def __init__(self, directory: Path, disk: Disk, *, sync: bool) -> None:
         self._directory = directory
         self._disk = disk
-        self._sync = sync
+        self.sync = sync
         self._files: list[_File] = []  # the one in use first
 
     def read(self) -> list[Record]:
@@ -78,11 +78,11 @@ class Journal:
         try:
             for name in FILES:
                 path = self._directory / name
-                file = _File(open_for_append(self._disk, path, new=True, sync=self._sync))
+                file = _File(open_for_append(self._disk, path, new=True, sync=self.sync))
                 self._files.append(file)
                 if self._disk.fstat(file.fd).st_size:
                     self._disk.ftruncate(file.fd, 0)
-                    if self._sync:
+                    if self.sync:
                         self._disk.fdatasync(file.fd)
         except BaseException:
             self.close()
@@ -108,7 +108,7 @@ class Journal:
             raise OSError("the order journal waits for the index")
         file.last = last = records[-1].last
         try:
-            file.length = append(self._disk, file.fd, file.length, data, sync=self._sync)
+            file.length = append(self._disk, file.fd, file.length, data, sync=self.sync)
         except BaseException:
             file.unsure = True
             raise

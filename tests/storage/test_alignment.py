@@ -426,6 +426,33 @@ def test_what_is_aligned_does_not_hang_on_the_log_of_the_index(bench: Bench) -> 
     alone.close()
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_journal_stays_as_long_as_the_index_hangs_on_its_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    """It may be the only one that a power cut leaves; without syncing nothing is promised."""
+    monkeypatch.setattr(index_module, "_BUSY_MILLISECONDS", 50)
+    bench.journal.sync = sync
+    a, b = bench.logs.make("log-a"), bench.logs.make("log-b")
+    bench.logs.grow(a, 3)
+    bench.logs.grow(b, 2)
+    told = [Record(1, 1, 2, "log-b"), Record(3, 1, 1, "log-a")]
+    bench.journal.append(told, 0)
+    wanted = {1: ("log-b", 1), 2: ("log-b", 2), **{2 + n: ("log-a", n) for n in (1, 2, 3)}}
+    reader = bench.index.reader()
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM runs").fetchall()
+    if sync:
+        with pytest.raises(OSError, match="stands in its log"):
+            bench.align()
+        assert bench.journal.read() == told
+    else:
+        assert bench.align() == wanted
+    reader.close()
+    assert bench.align() == wanted
+    assert bench.journal.read() == []
+
+
 def test_what_does_not_go_on_from_the_index_is_passed_over(bench: Bench) -> None:
     """It tells of another index: by now the order may be another."""
     a, b = bench.logs.make("log-a"), bench.logs.make("log-b")

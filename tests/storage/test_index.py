@@ -279,13 +279,14 @@ def test_a_long_log_is_brought_into_the_index(
     (count,) = reader.execute("SELECT count(*) FROM postings").fetchone()
     add(opened, RUNS)
     began = time.monotonic()
-    opened.checkpoint()  # a reader needs the log: nobody waits for that
+    assert not opened.checkpoint()  # a reader needs the log: nobody waits for that
     assert time.monotonic() - began < 2
     assert opened.is_long()
     assert reader.execute("SELECT count(*) FROM postings").fetchone() == (count,)
-    reader.execute("COMMIT")
-    opened.checkpoint()
+    threading.Timer(0.2, reader.execute, ["COMMIT"]).start()
+    assert opened.checkpoint(wait=True)
     assert not opened.is_long()
+    assert opened.checkpoint()
     reader.close()
     assert runs_of(opened) == RUNS
 
