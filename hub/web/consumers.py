@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
@@ -13,6 +15,7 @@ from msgspec import Raw
 from multidict import MultiDict
 
 from hub import sse
+from hub.consumers.checkpoint import Progress
 from hub.consumers.consumer import Consumer
 from hub.consumers.registry import EMPTY, END
 from hub.consumers.source import OpenSource, Source
@@ -139,33 +142,75 @@ async def _follow(request: web.Request, consumer: Consumer) -> web.StreamRespons
     with hub.subscriptions.counted():
         response = EventStream(headers=HEADERS)
         response.force_close()
-        await response.prepare(request)
+        writer = await response.prepare(request)
         await response.write(sse.retry(hub.options.retry) + sse.HEARTBEAT)
         response.headers.clear()  # sent: not to be held for as long as the subscription lasts
-        await _send_changes(hub, consumer, response)
+        transport = request.transport
+        if writer is not None and transport is not None:
+            transport.set_write_buffer_limits(0)
+            await _send_changes(hub, consumer, transport, writer.drain)
     return response
 
 
-async def _send_changes(hub: Context, consumer: Consumer, response: web.StreamResponse) -> None:
-    state: Raw | None = None
+class _Told:
+    """A state as it is sent: one object for all who follow its consumer."""
+
+    __slots__ = ("__weakref__", "frames", "number", "progress")
+
+    def __init__(self, progress: Progress, number: int, frames: bytes) -> None:
+        self.progress: Progress | None = progress  # as long as it is the last
+        self.number = number  # another one for another state
+        self.frames = frames
+
+
+_told_last: WeakValueDictionary[Consumer, _Told] = WeakValueDictionary()
+
+
+def _state_of(consumer: Consumer) -> _Told:
+    """The state that a consumer has, framed once."""
+    now, last = consumer.progress, _told_last.get(consumer)
+    number, frames = 0, b""
+    if last is not None and last.progress is not None:
+        was = last.progress
+        if was is now:
+            return last
+        number = last.number + (was.state != now.state)
+        if number == last.number and was.position == now.position:
+            frames = last.frames
+        last.progress = None  # who is slow need not hold its state, too
+    told = _Told(now, number, frames or sse.frames([(b"%d" % now.position, b"", bytes(now.state))]))
+    _told_last[consumer] = told
+    return told
+
+
+async def _send_changes(
+    hub: Context,
+    consumer: Consumer,
+    transport: asyncio.WriteTransport,
+    drain: Callable[[], Awaitable[None]],
+) -> None:
+    number: int | None = None
     error: str | None = None
-    while not (hub.consumers.closing or consumer.removed):
-        now = consumer.progress
-        if now.state != state:
-            state, error = now.state, None
-            await response.write(sse.frames([(b"%d" % now.position, b"", bytes(state))]))
-        if now.error != error:
-            error = now.error
+    while not (hub.consumers.closing or consumer.removed or transport.is_closing()):
+        told = _state_of(consumer)
+        if told.number != number:
+            number, error = told.number, None
+            transport.write(told.frames)
+        if consumer.progress.error != error:
+            error = consumer.progress.error
             if error is not None:
-                told = msgspec.json.encode({"error": error})
-                await response.write(sse.frames([(b"%d" % now.position, STOPPED, told)]))
-        if consumer.progress is not now:
+                text = msgspec.json.encode({"error": error})
+                identity = b"%d" % consumer.progress.position
+                transport.write(sse.frames([(identity, STOPPED, text)]))
+        await drain()  # until all has been taken: then it gets what there is by then
+        if consumer.progress is not told.progress:
             continue
         try:
             async with asyncio.timeout(hub.options.heartbeat):
                 await consumer.change()
         except TimeoutError:
-            await response.write(sse.HEARTBEAT)
+            if not transport.is_closing():
+                transport.write(sse.HEARTBEAT)
 
 
 def _identifier(request: web.Request) -> str:

@@ -5,16 +5,30 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import time
+import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
 
+from hub import sse
 from hub.consumers import consumer
+from hub.web.context import HUB
 from tests.conftest import Client, StartHub
-from tests.web.wire import PATIENCE, Subscription, append_by_hand, get, post, refused, subscribe
+from tests.web.wire import (
+    PATIENCE,
+    Subscription,
+    append_by_hand,
+    eventually,
+    get,
+    post,
+    refused,
+    subscribe,
+)
 
 COUNT = "(event, state) => ({ n: (state.n || 0) + 1 })"
 LAST = "(event, state) => ({ last: event })"
@@ -540,6 +554,60 @@ async def test_who_is_slow_gets_the_latest_state_only(orders: Client) -> None:
         )
     assert len(taken) < 30
     assert taken[-1].id == "63"
+
+
+async def test_followers_share_what_they_are_sent(
+    orders: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many do not read: none holds a state of its own."""
+    size, count = 5_000_000, 20  # more than the kernel takes
+    await put(orders, "one/stream/orders-1", f"(e, s) => ({{ n: e.n, pad: 'x'.repeat({size}) }})")
+    await read(orders, "one/until/3")
+    made: list[bytes] = []
+    frames = sse.frames
+
+    def framed(rows: Any) -> bytes:
+        made.append(frames(rows))
+        return made[-1]
+
+    monkeypatch.setattr(sse, "frames", framed)
+    request = b"GET /consumers/one HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
+    stalled: list[socket.socket] = []
+    tracemalloc.start()
+
+    async def add(at: int) -> int:
+        """Change the state; return how many bytes are held then."""
+        await commit(orders, "orders-1", {"n": at})
+        await read(orders, f"one/until/{at}")
+        await asyncio.sleep(0.1)
+        return tracemalloc.get_traced_memory()[0]
+
+    try:
+        alone = max([await add(at) for at in (4, 5, 6)])
+        for _ in range(count):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.setblocking(False)
+            stalled.append(one)
+            url = orders.make_url("/")
+            await asyncio.get_running_loop().sock_connect(one, (url.host, url.port))
+            await asyncio.get_running_loop().sock_sendall(one, request)
+        context = orders.app[HUB]
+        await eventually(lambda: len(context.subscriptions) == count)
+        for at in (7, 8, 9):
+            held = await add(at)
+    finally:
+        tracemalloc.stop()
+        for one in stalled:
+            one.close()
+    assert len(made) == 1  # they have yet to take it
+    assert held < alone + count * size / 2
+    follow = partial(subscribe, orders, "/consumers/one")
+    async with follow() as live, follow() as other:
+        for identity in ("9", "10"):
+            assert [(await each.take(1))[0].id for each in (live, other)] == [identity] * 2
+            await commit(orders, "orders-1", {"n": 10})
+    assert len(made) in (3, 4)  # the last may have been taken, too
 
 
 ORDERED = """(event, state, metadata) => {
