@@ -58,7 +58,8 @@ CREATE TABLE derived (
     version INTEGER NOT NULL,     -- events in it
     looked INTEGER NOT NULL,      -- position up to which events were looked at
     total INTEGER NOT NULL,       -- of the positions of its events
-    control INTEGER NOT NULL
+    control INTEGER NOT NULL,
+    again TEXT NOT NULL           -- the matcher, so that damage shows
 );
 CREATE TABLE members (
     derived INTEGER NOT NULL,

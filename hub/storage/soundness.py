@@ -32,7 +32,8 @@ GROW_RUN = (
 _PUT_SUM = f"UPDATE runs SET terms = ?1, control = {_NUMBERS} + 19 * ?1 WHERE position = ?2"  # noqa: S608
 GIVE = "UPDATE given SET position = max(position, ?1), control = 3 * max(position, ?1)"
 PUT_DERIVED = (
-    "INSERT OR REPLACE INTO derived VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?1 + 3 * ?4 + 5 * ?5 + 7 * ?6)"
+    "INSERT OR REPLACE INTO derived VALUES "
+    "(?1, ?2, ?3, ?4, ?5, ?6, ?1 + 3 * ?4 + 5 * ?5 + 7 * ?6, ?3)"
 )
 _FORMATS = frozenset((1, 2))  # with a journal, with a write-ahead log
 
@@ -105,7 +106,8 @@ _CHECKS = (
         Part.DERIVED,
         "one has another state than was written",
         "SELECT 1 FROM derived WHERE control IS NOT number + 3 * version + 5 * looked + 7 * total "
-        "OR typeof(version) || typeof(looked) || typeof(total) != 'integerintegerinteger'",
+        "OR typeof(version) || typeof(looked) || typeof(total) != 'integerintegerinteger' "
+        "OR matcher IS NOT again",
     ),
     (
         Part.DERIVED,

@@ -113,7 +113,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def follow_something(bench: Bench) -> None:
-    bench.index.db.execute("INSERT INTO derived VALUES (1,'view','{}',0,11,0,56)")
+    bench.index.db.execute("INSERT INTO derived VALUES (1,'view','{}',0,11,0,56,'{}')")
 
 
 def is_followed(bench: Bench) -> bool:

@@ -190,7 +190,7 @@ def test_runs_beyond_an_offset(opened: Index) -> None:
 
 def follow_something(opened: Index) -> None:
     with opened.transaction() as db:
-        db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11,11,139)")
+        db.execute("INSERT INTO derived VALUES (1,'view','{}',2,11,11,139,'{}')")
         db.execute("INSERT INTO members VALUES (1,1,4),(1,2,7)")
 
 

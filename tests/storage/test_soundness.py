@@ -103,6 +103,7 @@ def test_each_number_that_is_another_is_noticed(
         (Part.ORDER, "INSERT INTO given VALUES (0, 0)"),
         (Part.ORDER, "UPDATE runs SET offset = 'text' WHERE position = 1"),
         (Part.ORDER, "UPDATE given SET position = 'text', control = 0"),
+        (Part.DERIVED, "UPDATE derived SET matcher = CAST(x'ff' AS TEXT)"),
         (Part.DERIVED, "UPDATE derived SET version = '', control = control - 3 * version"),
         (Part.ORDER, "DROP INDEX runs_by_log"),
         (Part.ORDER, "DROP TABLE members"),
