@@ -23,9 +23,18 @@ from hub.selector import Condition, parse_condition
 ENVELOPE = 256
 """About how many bytes a document has beside its payload and a user's metadata."""
 
+MEMBERS = 16
+"""Commas for each object up to which a large commit need not be counted before it is decoded."""
+
 _ANY = frozenset({"any"})
 _EMPTY = frozenset({"empty", "emptystream"})
 _NUMBER = re.compile(r"-1|[0-9]{1,18}")
+_STRING = rb'"(?:[^"\\]|\\.)*+"?'
+_FLAT = rb'[^][{}"]*+(?:' + _STRING + rb'[^][{}"]*+)*+'
+_TOKEN = re.compile(_STRING + rb"|[][{}]", re.DOTALL)
+# What holds no more brackets is one part: the less there is to look at.
+_PART = re.compile(rb"\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\]|" + _STRING + rb"|[][{},]", re.DOTALL)
+_STEPS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 _SHOWN = 100  # characters of a client's value in a message
 _SHAPE = '{"events": [{"type": "OrderPlaced"}], "expectedVersion": 3}'
 
@@ -56,6 +65,7 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
 
     Raises `InvalidRequest`, `InvalidEvent` for an event that cannot be kept, `TooLarge`.
     """
+    _check_count(body, most)
     try:
         check_utf8(body)
         fields = _decode_body(body)
@@ -84,6 +94,42 @@ def parse_commit(body: bytes, keys: Keys, limits: Limits, most: int) -> Commit:
         draft.types.append(labels.type)
     condition = None if fields.condition is None else parse_condition(fields.condition)
     return Commit(draft, _expected(fields.expected_version), condition)
+
+
+def _check_count(body: bytes, most: int) -> None:
+    """Raise `TooLarge` if a body has more events: to decode them would stop everybody else.
+
+    Goes through it only if it may have, event for event; others have their turn meanwhile.
+    """
+    events = most // ENVELOPE + 1
+    objects = body.count(b"{")
+    if objects <= events and body.count(b",") < events + MEMBERS * objects:
+        return
+    at, depth = 0, 0
+    while found := _TOKEN.search(body, at):
+        at = found.end()
+        depth += _STEPS.get(found[0], 0)
+        if depth == 2 and found[0] == b"[":
+            at, depth = _check_array(body, at, most), 1
+
+
+def _check_array(body: bytes, at: int, most: int) -> int:
+    """The same for one array; return where it ends."""
+    depth = count = 1
+    for found in _PART.finditer(body, at):
+        token = found[0]
+        if token == b",":
+            count += depth == 1
+            if count > most // ENVELOPE + 1:
+                raise TooLarge(
+                    f"{count} events or more, each with {ENVELOPE} bytes of the hub's own, are "
+                    f"more than {most} bytes, the limit for a request"
+                )
+        else:
+            depth += _STEPS.get(token, 0)
+            if not depth:
+                return found.end()
+    return len(body)
 
 
 _bits = random.Random().getrandbits  # noqa: S311 - it must be unique, not secret

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub import commit
 from hub.commit import ENVELOPE, Commit, parse_commit
 from hub.document import KEYS, NESTING, OWN_METADATA, Keys, payload_labels_reader
 from hub.errors import HubError, InvalidEvent, InvalidRequest, TooLarge
@@ -224,6 +226,37 @@ def test_many_small_events_must_not_become_large() -> None:
         parse({"events": [{}] * fit, "metadata": metadata}, most=most)
         with pytest.raises(TooLarge, match="100000"):
             parse({"events": [{}] * (fit * 11 // 10), "metadata": metadata}, most=most)
+
+
+@pytest.mark.parametrize("event", ["{}", "1", '{"a":[1,"}],{\\"",{}]}', "[]", '" \\" "', "null"])
+@pytest.mark.parametrize("before", ["", '"metadata":{"a":[1,2]},'])
+def test_too_many_events_are_counted_before_they_are_decoded(
+    event: str, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 100 * ENVELOPE
+    monkeypatch.setattr(commit, "MEMBERS", 0)
+    body = '{%s "events" : [%s]}'
+    many = (body % (before, ", ".join([event] * 102))).encode()
+    for check in (commit._check_count, lambda body, most: parse(body, most=most)):
+        with pytest.raises(TooLarge, match="102 events or more"):
+            check(many, most)
+    few = (body % (before, ", ".join([event] * 101))).encode()
+    commit._check_count(few, most)
+    # What is in one event does not count, however much it is.
+    large = ",".join(["[1,{},{}]"] * 300)
+    commit._check_count((body % (before, f'{{"a":[{large}]}}')).encode(), most)
+
+
+def test_a_body_of_nothing_but_events_costs_no_decoding() -> None:
+    """Of 8 MiB, some 30,000 events are looked at."""
+    body = b'{"events":[' + b"{}," * (8 * 1024 * 1024 // 3) + b"{}]}"
+    began = time.process_time()
+    with pytest.raises(TooLarge):
+        parse_commit(body, KEYS, Limits(), len(body))
+    counted = time.process_time() - began
+    began = time.process_time()
+    commit._decode_body(body)
+    assert counted < (time.process_time() - began) / 2
 
 
 def test_one_event_may_be_as_large_as_a_request() -> None:
