@@ -497,15 +497,19 @@ async def test_a_constant_stream_of_large_batches_keeps_no_condition_waiting(
 
     posting = [asyncio.create_task(post(n)) for n in range(4)]
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(60):
-        for _ in range(3):
-            before = list(posted)
-            works = [engine.commit(stream, draft("T"), None, none_of("Other", 0)) for _ in "abc"]
-            await asyncio.gather(*works)
-            while any(now == then for now, then in zip(posted, before, strict=True)):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-    over = True
-    await asyncio.gather(*posting)
+    try:
+        async with asyncio.timeout(60):
+            for _ in range(3):
+                before = list(posted)
+                works = [
+                    engine.commit(stream, draft("T"), None, none_of("Other", 0)) for _ in "abc"
+                ]
+                await asyncio.gather(*works)
+                while any(now == then for now, then in zip(posted, before, strict=True)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    finally:
+        over = True
+        await asyncio.gather(*posting)
 
 
 @pytest.mark.parametrize(
