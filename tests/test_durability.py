@@ -65,7 +65,7 @@ class Publisher:
                 self._post(number)
                 self.acknowledged.append(number)
             except (OSError, HTTPException):
-                time.sleep(0.002)  # it is down
+                time.sleep(0.02)  # it is down
 
     def _post(self, number: int) -> None:
         if self.batch == 1:

@@ -49,10 +49,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheels = place / "wheels"
     pip = ["-m", "pip", "--disable-pip-version-check", "-q"]
     subprocess.run([sys.executable, *pip, "wheel", "--wheel-dir", wheels, source], check=True)
-    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
+    # Nothing is in it but what is installed; pip works from outside.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
     python = place / "venv" / "bin" / "python"
     install = ["install", "--no-index", "--find-links", str(wheels), "eventhub"]
-    subprocess.run([python, *pip, *install], check=True)
+    subprocess.run([sys.executable, *pip, "--python", python, *install], check=True)
     return python.parent
 
 
