@@ -68,7 +68,7 @@ def run_until(log: list[Event], identity: str) -> list[Event]:
 def test_of_one_type_too_whatever_the_ids_each_event_is_seen_once(
     seed: int, event: str | None
 ) -> None:
-    """As long as no id comes again, behind others, between where a reader is and where it goes on."""
+    """As long as no id comes again, behind others, while a reader is away."""
     chance = random.Random(seed)
     log = drawn(chance)
     written = chance.randint(1, len(log))
