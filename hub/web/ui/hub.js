@@ -177,8 +177,9 @@ export async function publish(source, data, { event, id, signal } = {}) {
   const url = new Address(source).url;
   if (event !== undefined) url.searchParams.set("event", event);
   if (id !== undefined) url.searchParams.set("id", id);
-  const body = typeof data === "string" ? data : JSON.stringify(data);
-  return (await request(url, { method: "POST", body, signal })).text().then((text) => text.trimEnd());
+  const text = typeof data === "string" ? data : (JSON.stringify(data) ?? "");
+  const body = text + "\n"; // the hub drops one line break at the end
+  return (await request(url, { method: "POST", body, signal })).text().then((id) => id.trimEnd());
 }
 
 /** Runs a generator under a signal of its own: leaving the loop ends its requests, and its waits. */

@@ -591,6 +591,16 @@ def test_publish(window: Window, own_hub: HubProcess) -> None:
     ]
 
 
+def test_text_is_published_as_it_is(window: Window, own_hub: HubProcess) -> None:
+    window.open("/ui/icon.svg")
+    texts = ["one\n", "two lines\n\n", "a\r\nb", "", "\n"]
+    for text in texts:
+        window.run("(hub, text) => hub.publish('a-channel', text)", text)
+    window.run("(hub) => hub.publish('a-channel', undefined)")
+    found = [each.data for each in history(own_hub, "a-channel")]
+    assert found == ["one\n", "two lines\n\n", "a\nb", "", "\n", ""]
+
+
 def test_a_hidden_page_gives_its_connection_back(window: Window, own_hub: HubProcess) -> None:
     collect(window, "replay", "a-channel", whileHidden=False)
     wait_until(lambda: subscribers(own_hub) == 1, "it follows")
