@@ -243,7 +243,9 @@ async function open(address, part, signal) {
 
 async function all(batches) {
   const found = [];
-  for await (const batch of batches) found.push(...batch);
+  for await (const batch of batches) {
+    for (const each of batch) found.push(each);
+  }
   return found;
 }
 
