@@ -14,11 +14,11 @@ from hub.client.errors import UnexpectedAnswer
 from hub.client.following import OnReconnect
 from hub.client.importing import Events, publish_all
 from hub.client.iteration import Iteration
-from hub.client.payloads import data_of
+from hub.client.payloads import data_of, id_of, type_of
 from hub.client.place import START, Place
 from hub.client.reading import Chunks, history, replayed, selection, subscription
 from hub.client.values import Event, Published
-from hub.event import check_channel_name, check_id, check_type
+from hub.event import check_channel_name
 
 TEXT = "text/plain; charset=utf-8"
 CREATED = 201
@@ -51,7 +51,7 @@ class Channels(Door):
             event_id = await hub.publish("orders", {"item": "tea"}, event="placed")
             await hub.publish("orders", "any text", event="note", id="note-1")
         """
-        params = {"event": check_type(event) or None, "id": check_id(id or "") or None}
+        params = {"event": type_of(event) or None, "id": id_of(id or "") or None}
         answer = await self._connection.request(
             "POST",
             "/" + check_channel_name(channel),
@@ -90,7 +90,7 @@ class Channels(Door):
             assert done.count == 1000
         """
         return await publish_all(
-            self._connection, check_channel_name(channel), events, check_type(event), progress
+            self._connection, check_channel_name(channel), events, type_of(event), progress
         )
 
     def history(

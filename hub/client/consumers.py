@@ -22,6 +22,9 @@ from hub.errors import TimedOut
 
 STOPPED = "stopped"
 
+PAUSE_SECONDS = 0.1
+"""Between two questions to a hub that does not wait itself."""
+
 
 class _Identified(Struct):
     identifier: str
@@ -123,6 +126,7 @@ class Consumers(Door):
                     except TimedOut:  # the hub waits no longer; the consumer may have stopped
                         if (await self.consumer(identifier)).status == STOPPED:
                             raise
+                    await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
             raise TimedOut(
                 f"consumer {identifier!r} did not reach {number} within {seconds:g} s"

@@ -23,8 +23,8 @@ from hub.client.following import OnReconnect
 from hub.client.iteration import Iteration
 from hub.client.keeping import Keeper
 from hub.client.payloads import from_json, to_json
-from hub.client.place import Place
-from hub.client.reading import Chunks, history, replayed, selection
+from hub.client.place import Place, Reader
+from hub.client.reading import Chunks, history, replayed_to, selection
 from hub.client.values import Event
 from hub.event import check_channel_name
 
@@ -111,13 +111,14 @@ class Folding(Door):
         """
         name = check_channel_name(channel)
 
-        def replay_from(place: Place) -> Chunks:
-            return replayed(self._connection, name, place, event, on_reconnect)
+        def replay_to(reader: Reader) -> Chunks:
+            return replayed_to(self._connection, name, reader, on_reconnect)
 
+        reader = Reader(Place(), event)
         file = None
         if snapshot is not None:
             file = Snapshot(Keeper(snapshot), name, event, initial)
-        return Iteration(_scan(replay_from, reducer, initial, file, save_every))
+        return Iteration(_scan(replay_to, reader, reducer, initial, file, save_every))
 
 
 class Snapshot:
@@ -170,40 +171,39 @@ def _named(channel: str, event: str | None) -> str:
 
 
 async def _scan(
-    replay_from: Callable[[Place], Chunks],
+    replay_to: Callable[[Reader], Chunks],
+    reader: Reader,
     reducer: Reducer[S],
     initial: S,
     file: Snapshot | None,
     save_every: float,
 ) -> AsyncGenerator[Sequence[S], None]:
-    place = Place()
-    chunk: Sequence[Event] = ()  # what came behind the place; `done` of it are in the state
-    done = 0
+    done: int | None = None  # how many of the last chunk are in the state; None: all
     found = None if file is None else file.load()
     if found is not None:
         state, place = found
+        reader.start(place)
         yield (state,)
     else:
         state = copy.deepcopy(initial)
     saved = time.monotonic()
     sound = True  # not so while the reducer changes the state
     try:
-        async with aclosing(replay_from(place)) as chunks:
-            async for came in chunks:
-                if came is None:
-                    place, state = Place(), copy.deepcopy(initial)
+        async with aclosing(replay_to(reader)) as chunks:
+            async for chunk in chunks:
+                if chunk is None:
+                    state = copy.deepcopy(initial)
                     yield (state,)
                     continue
-                chunk, done = came, 0
-                for number, event in enumerate(chunk, 1):
+                for done, event in enumerate(chunk):
                     sound = False
                     state = reducer(state, event)
-                    done, sound = number, True
+                    done, sound = done + 1, True
                     yield (state,)
                     if file is not None and time.monotonic() - saved > save_every:
-                        await file.save(state, place.after(chunk[:done]))
+                        await file.save(state, reader.behind(done))
                         saved = time.monotonic()
-                place, chunk, done = place.after(chunk), (), 0
+                done = None
     finally:
         if file is not None and sound:
-            file.save_now(state, place.after(chunk[:done]))
+            file.save_now(state, reader.place if done is None else reader.behind(done))

@@ -13,10 +13,10 @@ from typing import Any
 
 from hub.client.connection import Connection
 from hub.client.lines import line_of
-from hub.client.payloads import column_of
+from hub.client.payloads import column_of, id_of, type_of
 from hub.client.values import Published
 from hub.errors import HubError, InvalidEvent, InvalidRequest
-from hub.event import Event, check_id, check_type
+from hub.event import Event
 
 Events = Iterable[Any] | AsyncIterable[Any]
 
@@ -88,9 +88,7 @@ async def _batches(events: Events, event: str) -> AsyncGenerator[list[bytes], No
                 number += 1
                 try:
                     if isinstance(each, Event):
-                        line = line_of(
-                            check_id(each.id), check_type(each.event), column_of(each.data)
-                        )
+                        line = line_of(id_of(each.id), type_of(each.event), column_of(each.data))
                     else:
                         line = b"%b%b\n" % (head, column_of(each))
                 except InvalidEvent as error:

@@ -6,6 +6,7 @@ Numbers keep their value. It must not know HTTP.
 from __future__ import annotations
 
 import json
+import sys
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar, overload
@@ -13,6 +14,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from hub.errors import InvalidEvent
+from hub.event import check_id, check_type
 from hub.formats import LINE_BREAK, check_utf8
 
 T = TypeVar("T")
@@ -66,6 +68,16 @@ def from_json(text: str | bytes, kind: Any = Any) -> Any:
         return _decoder(kind).decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidEvent(f"the data is not the JSON that is asked for: {error}") from None
+
+
+def id_of(value: str) -> str:
+    """An id that some hub takes: how long it may be is the hub's to say. Raises `InvalidEvent`."""
+    return check_id(value, sys.maxsize)
+
+
+def type_of(value: str) -> str:
+    """The same of an event's type."""
+    return check_type(value, sys.maxsize)
 
 
 def data_of(data: Any) -> bytes:

@@ -21,12 +21,12 @@ from hub.client.connection import Connection, Door
 from hub.client.errors import HandlerFailed
 from hub.client.following import OnReconnect
 from hub.client.keeping import Keeper
-from hub.client.payloads import to_json
+from hub.client.payloads import to_json, type_of
 from hub.client.place import START, Place
 from hub.client.reading import end_of, replayed
 from hub.client.values import Event
 from hub.errors import InvalidRequest
-from hub.event import check_channel_name, check_type
+from hub.event import check_channel_name
 
 ATTEMPTS = 5
 """How often a handler is called with an event before that is reported."""
@@ -73,7 +73,7 @@ class Reacting(Door):
                 print("packing", event.json()["item"])
         """
         check_channel_name(channel)
-        check_type(event or "")
+        type_of(event or "")
 
         def register(handler: H) -> H:
             self._handlers.setdefault(channel, []).append(_Registered(event, handler))

@@ -12,10 +12,9 @@ from contextlib import aclosing, suppress
 from hub.client.connection import Connection, Parameters
 from hub.client.following import Following, OnReconnect, follow
 from hub.client.lines import events_of, whole_lines
-from hub.client.place import START, Place, drop_seen
+from hub.client.place import Place, Reader
 from hub.client.values import Event
 from hub.errors import HubError, UnknownId
-from hub.event import is_hub_form
 
 TSV = "text/tab-separated-values"
 
@@ -23,7 +22,7 @@ Chunks = AsyncGenerator[Sequence[Event] | None, None]
 """Events as they come; None where the hub begins again, since it does not know the place."""
 
 
-async def subscription(
+def subscription(
     connection: Connection,
     channel: str,
     place: Place | None,
@@ -32,38 +31,11 @@ async def subscription(
     following: Following | None = None,
 ) -> Chunks:
     """What is written behind a place, for ever; None: from now on."""
-    following = following or Following(connection.patience, on_reconnect)
-    here = place or Place()
-    known = place is not None
-    count = 0  # events to drop, since they were seen
-    params: dict[str, str | int | None] = {"event": event}
-
-    async def begin() -> str:
-        nonlocal here, known, count
-        if not known:
-            here = await end_of(connection, channel, event)
-            known = True
-        here, count = await _resume(connection, channel, here, event)
-        # Only of what this reader has seen the hub may say that it is of another log.
-        params["since"] = here.id if here.given else None
-        return "" if here.given else here.id
-
-    messages = follow(connection, f"/{channel}", params, begin, following)
-    async with aclosing(messages):
-        async for chunk in messages:
-            if chunk is None:
-                here, count = Place(), 0
-                yield None
-                continue
-            events: Sequence[Event] = [Event(each.id, each.event, each.data) for each in chunk]
-            if count:
-                events, count = drop_seen(events, here, count)
-            here = here.after(events)
-            if events:
-                yield events
+    reader = Reader(place or Place(), event)
+    return _follow(connection, channel, reader, on_reconnect, following, known=place is not None)
 
 
-async def replayed(
+def replayed(
     connection: Connection,
     channel: str,
     place: Place,
@@ -71,33 +43,80 @@ async def replayed(
     on_reconnect: OnReconnect | None,
 ) -> Chunks:
     """The history behind a place in bulk, then what is new, for ever."""
+    return replayed_to(connection, channel, Reader(place, event), on_reconnect)
+
+
+async def replayed_to(
+    connection: Connection, channel: str, reader: Reader, on_reconnect: OnReconnect | None
+) -> Chunks:
+    """The same to a reader, who knows of each chunk where it ends."""
     following = Following(connection.patience, on_reconnect)
     while True:
         error = None
         try:
-            place, count = await _resume(connection, channel, place, event)
-            chunks = history(connection, channel, selection(since=place.id, event=event))
+            await _connect(connection, channel, reader)
+            params = selection(since=reader.place.id, event=reader.asked)
+            chunks = history(connection, channel, params)
             async with aclosing(chunks):
-                async for events in chunks:
+                async for came in chunks:
                     following.connected()
-                    if count:
-                        events, count = drop_seen(events, place, count)
-                    place = place.after(events)
-                    if events:
+                    if events := reader.take(came):
                         yield events
-            break
+                    if reader.turned:
+                        break
+            if not reader.turned:
+                break
+            continue
         except UnknownId:
-            place = Place()
+            reader.reset()
             yield None
             continue
         except HubError as reason:
             error = reason
         await following.pause(error)
     following.connected()
-    live = subscription(connection, channel, place, event, on_reconnect, following)
+    live = _follow(connection, channel, reader, on_reconnect, following)
     async with aclosing(live):
         async for chunk in live:
             yield chunk
+
+
+async def _follow(
+    connection: Connection,
+    channel: str,
+    reader: Reader,
+    on_reconnect: OnReconnect | None,
+    following: Following | None,
+    *,
+    known: bool = True,
+) -> Chunks:
+    """What is written behind the place of a reader; unless that is known, from now on."""
+    following = following or Following(connection.patience, on_reconnect)
+    params: dict[str, str | int | None] = {}
+
+    async def begin() -> str:
+        nonlocal known
+        if not known:
+            reader.start(await end_of(connection, channel))
+            known = True
+        await _connect(connection, channel, reader)
+        # Only of what this reader has seen the hub may say that it is of another log.
+        given = reader.place.seen is None
+        params.update(event=reader.asked, since=reader.place.id if given else None)
+        return "" if given else reader.place.id
+
+    while True:
+        messages = follow(connection, f"/{channel}", params, begin, following)
+        async with aclosing(messages):
+            async for chunk in messages:
+                if chunk is None:
+                    reader.reset()
+                    yield None
+                    continue
+                if events := reader.take([Event(each.id, each.event, each.data) for each in chunk]):
+                    yield events
+                if reader.turned:
+                    break
 
 
 async def history(
@@ -112,31 +131,20 @@ async def history(
                 yield events_of(chunk)
 
 
-async def end_of(connection: Connection, channel: str, event: str | None = None) -> Place:
+async def end_of(connection: Connection, channel: str) -> Place:
     """The place behind the last event there is."""
     rows = await _run_until(connection, channel, None)
-    if not rows:
-        return Place()
-    return Place(rows[-1].id, sum(event is None or each.event == event for each in rows))
+    return Place(rows[-1].id, len(rows), whole=True) if rows else Place()
 
 
-async def _resume(
-    connection: Connection, channel: str, place: Place, event: str | None
-) -> tuple[Place, int]:
-    """The place, and how many events that were seen the hub will send again from there on.
-
-    It begins behind the first event of those in a row that have the id, which was not
-    seen, and thus not counted, if it is of another type.
-    """
-    first = 1
-    unique = (place.seen is None or place.seen < 2) and is_hub_form(place.id.encode())
-    if event is not None and place.id != START and not unique:
+async def _connect(connection: Connection, channel: str, reader: Reader) -> None:
+    """Make a reader ready for what comes behind its place."""
+    if reader.vague:
+        run: list[Event] = []
         with suppress(UnknownId):
-            run = await _run_until(connection, channel, place.id)
-            first = int(not run or run[0].event == event)
-    seen = first if place.seen is None else place.seen
-    given = place.given or place.seen is None
-    return Place(place.id, seen, given), max(0, seen - first)
+            run = await _run_until(connection, channel, reader.place.id)
+        reader.settle(run)
+    reader.connect()
 
 
 async def _run_until(connection: Connection, channel: str, until: str | None) -> list[Event]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hub.client import Event, Hub
+import pytest
+
+from hub.client import Event, Hub, InvalidEvent
+from tests.conftest import RunHub
 
 
 async def test_what_is_published_is_read_as_it_was(client: Hub) -> None:
@@ -19,3 +22,20 @@ async def test_many_are_published_in_order(client: Hub) -> None:
     found = [each async for each in client.history("orders")]
     assert [each.json() for each in found] == list(range(50_000))
     assert (done.count, done.first, done.last) == (50_000, found[0].id, found[-1].id)
+
+
+async def test_how_long_ids_and_types_may_be_is_the_hubs_to_say(run_hub: RunHub) -> None:
+    server = run_hub("--max-id-bytes", "300", "--max-type-bytes", "300")
+    long, longer = "x" * 300, "x" * 301
+    async with Hub(server.url) as hub:
+        assert await hub.publish("orders", "1", id=long, event=long) == long
+        await hub.publish_many("orders", [Event(long, long, "2")])
+        await hub.publish_many("orders", ["3"], event="")
+        hub.on("orders", event=long)(print)
+        found = [each.data async for each in hub.history("orders", event=long)]
+        assert found == ["1", "2"]
+        for given in ({"id": longer}, {"event": longer}):
+            with pytest.raises(InvalidEvent, match="the limit is 300"):
+                await hub.publish("orders", "4", **given)
+        with pytest.raises(InvalidEvent, match="must not"):
+            await hub.publish("orders", "4", event="a\tb")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from hub.client import Hub, InvalidHandler, TimedOut, UnknownConsumer, UnknownStream
+from hub.client.connection import Answer, Connection
 from tests.client.test_reading import SECONDS
 from tests.process import HubProcess
 
@@ -74,6 +76,28 @@ async def test_who_waits_too_long_is_told(run_hub: object) -> None:
             await client.wait_for("count", 1, seconds=0.5)
         waiting = asyncio.ensure_future(client.wait_for("count", 1))
         await asyncio.sleep(0.7)  # longer than the hub waits
+        await client.commit("s-1", [{"type": "A"}])
+        assert (await asyncio.wait_for(waiting, SECONDS)).state == {"n": 1}
+
+
+async def test_a_hub_that_does_not_wait_is_asked_at_times(
+    run_hub: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: HubProcess = run_hub("--read-timeout", "0")  # type: ignore[operator]
+    asked: list[str] = []
+    request = Connection.request
+
+    async def counted(connection: Connection, method: str, path: str, **rest: Any) -> Answer:
+        asked.append(path)
+        return await request(connection, method, path, **rest)
+
+    async with Hub(server.url) as client:
+        await client.put_consumer("count", COUNT, "_all")
+        monkeypatch.setattr(Connection, "request", counted)
+        with pytest.raises(TimedOut):
+            await client.wait_for("count", 1, seconds=0.5)
+        assert len(asked) <= 12  # two each time
+        waiting = asyncio.ensure_future(client.wait_for("count", 1))
         await client.commit("s-1", [{"type": "A"}])
         assert (await asyncio.wait_for(waiting, SECONDS)).state == {"n": 1}
 

@@ -83,6 +83,24 @@ async def test_a_snapshot_is_gone_on_from(client: Hub, tmp_path: Path) -> None:
     assert calls == list("0123456")
 
 
+@pytest.mark.parametrize("done", [2, 3])
+async def test_a_snapshot_of_one_type_has_its_place_among_all(
+    done: int, client: Hub, tmp_path: Path
+) -> None:
+    path = tmp_path / "orders.snapshot"
+    await post(client, "orders", "BABBB", "totot")
+
+    def add(state: list[str], event: Event) -> list[str]:
+        return [*state, event.data]
+
+    none: list[str] = []
+    async with client.scan("orders", add, none, event="t", snapshot=path) as states:
+        assert await last(states, done) == ["0", "2", "4"][:done]
+    await post(client, "orders", "BB", "to")
+    async with client.scan("orders", add, none, event="t", snapshot=path) as states:
+        assert await last(states, 5 - done) == ["0", "2", "4", "5"]
+
+
 async def test_a_scan_that_is_cancelled_or_left_keeps_its_place(
     client: Hub, tmp_path: Path
 ) -> None:

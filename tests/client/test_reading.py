@@ -241,6 +241,64 @@ async def test_of_one_type_nothing_is_missed_or_doubled_either(
                 await events.aclose()
 
 
+@pytest.mark.parametrize("way", ["subscribe", "replay", "scan"])
+async def test_of_one_type_runs_of_one_id_that_are_apart_are_told_apart(
+    way: str, server: HubProcess
+) -> None:
+    """What stands between them is not of the type: who does not see it takes them for one."""
+    async with (
+        Hub(server.url) as hub,
+        run_proxy(server.port, lambda: None) as proxy,
+        Hub(proxy.url) as reading,
+    ):
+        await post(hub, "orders", "AABA", "taot")
+        since = {"since": "start"} if way == "subscribe" else {}
+        if way == "scan":
+            events = reading.scan("orders", lambda _, event: event, Event("", "", "-1"), event="t")
+        else:
+            events = getattr(reading, way)("orders", event="t", **since)
+        assert numbers(await take(events, 2)) == [0, 3]
+        proxy.break_all()
+        await post(hub, "orders", "AA", "tt")
+        assert numbers(await take(events, 2)) == [4, 5]
+        await events.aclose()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("way", ["subscribe", "replay"])
+async def test_of_one_type_whatever_the_ids_each_event_comes_once(
+    way: str, seed: int, server: HubProcess
+) -> None:
+    """A log at random, and breaks: where it is known that the reader has come to its end."""
+    chance = random.Random(seed)
+    async with (
+        Hub(server.url) as hub,
+        run_proxy(server.port, lambda: None) as proxy,
+        Hub(proxy.url) as reading,
+    ):
+        since = {"since": "start"} if way == "subscribe" else {}
+        events = getattr(reading, way)("orders", event="t", **since)
+        seen: list[int] = []
+        log: list[Event] = []
+        for step in range(24):
+            kinds = [chance.choice("to") for _ in range(chance.randrange(5))] + ["t"]
+            if step % 2:
+                proxy.break_all()
+                # While nobody reads only the last run may go on; what else comes is new.
+                given = log[-1].id or f"away-{step}"
+                ids = [given if chance.random() < 0.6 else ""] * len(kinds)
+            else:
+                ids = [chance.choice(chance.choice(["", "AB"]) or [""]) for _ in kinds]
+            rows = enumerate(zip(ids, kinds, strict=True), len(log))
+            batch = [Event(given, kind, str(number)) for number, (given, kind) in rows]
+            log += batch
+            await hub.publish_many("orders", batch)
+            wanted = [int(each.data) for each in log if each.event == "t"]
+            seen += numbers(await take(events, len(wanted) - len(seen)))
+            assert seen == wanted
+        await events.aclose()
+
+
 async def test_since_an_id_of_a_run_begins_behind_its_first(server: HubProcess) -> None:
     async with (
         Hub(server.url) as hub,

@@ -29,7 +29,7 @@
 
 import { Address } from "./hub/address.js";
 import { Place } from "./hub/place.js";
-import { findEnd, follow, readHistory } from "./hub/reading.js";
+import { findEnd, follow, readHistory, readOn } from "./hub/reading.js";
 import { HubError, request } from "./hub/requests.js";
 
 export { HubError };
@@ -63,7 +63,10 @@ export { HubError };
  * @throws {HubError} what the hub answered; `TypeError` if it cannot be reached
  */
 export async function* history(source, { signal, batches, ...part } = {}) {
-  const read = cancellable(signal, (own) => readHistory(new Address(source), part, own, () => {}));
+  const read = cancellable(signal, (own) => {
+    const address = new Address(source);
+    return readHistory(address, address.part(part), own, () => {});
+  });
   yield* batches ? read : flat(read);
 }
 
@@ -78,11 +81,14 @@ export async function* history(source, { signal, batches, ...part } = {}) {
  * @throws {HubError} where trying again is pointless, as for a name that no channel can have
  */
 export async function* subscribe(source, options = {}) {
-  const { since, event, signal, batches } = options;
+  const { signal, batches } = options;
   const address = new Address(source);
+  const part = address.part(options);
   const read = cancellable(signal, async function* (own) {
-    const cursor = since === undefined ? await findEnd(address, own) : String(since);
-    yield* follow(address, new Place(cursor, event !== undefined), own, options);
+    const event = address.isStream ? undefined : part.event;
+    const known = part.since !== undefined;
+    const place = known ? new Place(String(part.since), event) : await findEnd(address, event, own);
+    yield* follow(address, place, own, part);
   });
   yield* batches ? read : flat(read);
 }
@@ -96,22 +102,10 @@ export async function* subscribe(source, options = {}) {
  * @returns {AsyncGenerator<HubEvent, void>}
  */
 export async function* replay(source, options = {}) {
-  const { since, tail, event, signal, batches, onLive = () => {} } = options;
+  const { signal, batches, onLive = () => {} } = options;
   const address = new Address(source);
-  const read = cancellable(signal, async function* (own) {
-    const place = new Place("start", event !== undefined);
-    for await (const batch of readHistory(
-      address,
-      { since, tail, event },
-      own,
-      (end) => (place.cursor = end),
-    )) {
-      if (!address.isStream) batch.forEach((each) => place.passes(each));
-      yield batch;
-    }
-    onLive();
-    yield* follow(address, place, own, options);
-  });
+  const part = { ...address.part(options), onLive };
+  const read = cancellable(signal, (own) => readOn(address, part, own));
   yield* batches ? read : flat(read);
 }
 
@@ -183,8 +177,9 @@ export async function publish(source, data, { event, id, signal } = {}) {
   const url = new Address(source).url;
   if (event !== undefined) url.searchParams.set("event", event);
   if (id !== undefined) url.searchParams.set("id", id);
-  const body = typeof data === "string" ? data : JSON.stringify(data);
-  return (await request(url, { method: "POST", body, signal })).text().then((text) => text.trimEnd());
+  const text = typeof data === "string" ? data : (JSON.stringify(data) ?? "");
+  const body = text + "\n"; // the hub drops one line break at the end
+  return (await request(url, { method: "POST", body, signal })).text().then((id) => id.trimEnd());
 }
 
 /** Runs a generator under a signal of its own: leaving the loop ends its requests, and its waits. */

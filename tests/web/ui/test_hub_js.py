@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import time
 import urllib.request
@@ -38,6 +39,107 @@ COLLECT = """async (hub, [kind, source, options]) => {
       window.ended = `${error.name}: ${error.message}`
     }
   })()
+}"""
+
+# `cut()` breaks every connection of the page.
+CUTTABLE = """(() => {
+  const plain = fetch
+  const open = new Map()
+  window.cut = () => {
+    for (const [own, reader] of open) {
+      own.error(new TypeError('cut'))
+      reader.cancel()
+    }
+    open.clear()
+  }
+  window.fetch = async (...request) => {
+    const response = await plain(...request)
+    const reader = response.body.getReader()
+    let own
+    const body = new ReadableStream({
+      start(controller) { open.set((own = controller), reader) },
+      async pull(controller) {
+        const { done, value } = await reader.read()
+        if (!open.has(own)) return
+        if (!done) return controller.enqueue(value)
+        open.delete(own)
+        controller.close()
+      },
+      cancel() { open.delete(own); return reader.cancel() },
+    })
+    return new Response(body, { status: response.status, headers: response.headers })
+  }
+})()"""
+
+# Any log, any breaks, against a hub in a few lines. Comes to the first log that went wrong.
+DRAWN = """async ([seed, logs]) => {
+  const { Place } = await import('/ui/hub/place.js')
+  const random = () => {  // mulberry32
+    seed = (seed + 0x6d2b79f5) | 0
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+  const between = (low, high) => low + Math.floor(random() * (high - low + 1))
+  const choice = (all) => all[between(0, all.length - 1)]
+  const resumedAt = (log, id) => {
+    let at = log.map((each) => each.id).lastIndexOf(id)
+    while (at > 0 && log[at - 1].id === id) at -= 1
+    return at + 1
+  }
+  const runUntil = (log, id) => {
+    const rest = log.slice(resumedAt(log, id) - 1)
+    const end = rest.findIndex((each) => each.id !== id)
+    return end < 0 ? rest : rest.slice(0, end)
+  }
+  for (let number = 0; number < logs; number += 1) {
+    const log = []
+    for (let n = between(1, 24); n > 0; n -= 1) {
+      const own = `2026-11-26T00:00:00.${String(log.length).padStart(6, '0')}Z`
+      const id = choice([own, own, 'A', 'B', log.at(-1)?.id ?? own])
+      log.push({ id, type: choice(['t', 't', 'o']), n: log.length })
+    }
+    const event = choice(['t', 't', undefined])
+    let written = between(1, log.length)
+    const there = () => log.slice(0, written)
+    let known = 0  // events behind the reader
+    let place = new Place('start', event)
+    const begin = between(0, 2)
+    if (begin === 1) {
+      place = new Place(choice(there()).id, event)
+      known = resumedAt(there(), place.cursor)
+    } else if (begin === 2) {
+      known = written
+      const { id } = log[written - 1]
+      place = new Place(id, event, written - resumedAt(there(), id) + 1)
+    }
+    const wants = (each) => event === undefined || each.type === event
+    const wanted = log.filter((each) => each.n >= known && wants(each)).map((each) => each.n)
+    const seen = []
+    let ended = false
+    for (let tries = 0; tries < 300 && !(ended && !place.turned); tries += 1) {
+      if (place.isVague) place.settle(runUntil(there(), place.cursor))
+      place.connect()
+      let at = resumedAt(there(), place.cursor)
+      ended = false
+      while (!ended && !place.turned) {
+        written = between(Math.max(written, at), log.length)
+        const upto = between(at, written)
+        const { asked } = place
+        const sent = (each) => asked === undefined || each.type === asked
+        const came = log.slice(at, upto).filter(sent)
+        const found = place.take(came).map((each) => each.n)
+        at = upto
+        seen.push(...found)
+        known = Math.max(known, asked === undefined ? at : (found.at(-1) ?? -1) + 1)
+        ended = at === log.length
+        // An id that comes again, behind others, while a reader is away moves it on.
+        if (random() < 0.3 && resumedAt(there(), place.cursor) <= known) break
+      }
+    }
+    if (String(seen) !== String(wanted)) return { event, begin, log, wanted, seen }
+  }
+  return null
 }"""
 
 
@@ -134,6 +236,111 @@ def test_a_run_of_which_one_type_is_read(window: Window, own_hub: HubProcess, fi
     post(own_hub, "a-channel", "the end", event="wanted")
     expected = [each for each in rows(own_hub, "a-channel") if each[0] == "wanted"]
     assert wait_for(window, "the end") == expected
+
+
+def cuttable(window: Window, kind: str, source: str, **options: Any) -> None:
+    """Follow in the page, over connections that `cut()` breaks; return when it is connected."""
+    window.page.add_init_script(CUTTABLE)
+    collect(window, kind, source, **options)
+    wait_for_state(window, "open")
+
+
+def wait_for_count(window: Window, count: int) -> list[int]:
+    """Wait until so many events came; return the data of all, which are numbers."""
+    wait_until(lambda: len(seen(window)) >= count, f"{count} events")
+    return [int(each[1]) for each in seen(window)]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "options", "first"),
+    [
+        ("replay", {}, 0),
+        ("replay", {"since": "batch"}, 2),
+        ("subscribe", {"since": "batch"}, 2),
+        ("replay", {"tail": 2}, 2),
+        ("replay", {"tail": 0}, 4),
+        ("replay", {"since": "batch", "tail": 1}, 3),
+        ("replay", {"tail": 9}, 0),
+        ("subscribe", {}, 4),
+    ],
+)
+def test_a_batch_that_shares_an_id(
+    window: Window, own_hub: HubProcess, kind: str, options: dict[str, Any], first: int, cut: bool
+) -> None:
+    """Each of its events comes once, wherever in it a reader begins."""
+    send(own_hub, "/a-channel", "one\t\t0\n" + "".join(f"batch\tt\t{n}\n" for n in (1, 2, 3)), TSV)
+    cuttable(window, kind, "a-channel", **options)
+    wait_for_count(window, 4 - first)
+    if cut:
+        window.page.evaluate("cut()")
+    send(own_hub, "/a-channel", "batch\tt\t4\nbatch\tt\t5\n", TSV)
+    send(own_hub, "/a-channel", "two\tt\t6\n", TSV)
+    assert wait_for_count(window, 7 - first) == list(range(first, 7))
+
+
+@pytest.mark.parametrize(
+    ("options", "first"),
+    [({}, 1), ({"tail": 2}, 6), ({"tail": 4}, 3), ({"since": "A"}, 6), ({"since": "own"}, 3)],
+)
+def test_of_one_type_ids_that_come_again(
+    window: Window, own_hub: HubProcess, options: dict[str, Any], first: int
+) -> None:
+    own = "2026-11-26T00:00:00.000000Z"
+    body = f"x\to\t0\nx\tt\t1\n{own}\tt\t2\nA\tt\t3\nA\tt\t4\nB\to\t5\nA\tt\t6\nA\tt\t7\n"
+    if options.get("since") == "A":
+        body = body.replace("A\tt\t6", "A\to\t5").replace("\t7\n", "\t6\nA\tt\t7\n")
+    send(own_hub, "/a-channel", body, TSV)
+    given = {**options, "since": own} if options.get("since") == "own" else options
+    cuttable(window, "replay", "a-channel", event="t", **given)
+    wanted = [n for n in (1, 2, 3, 4, 6, 7) if n >= first]
+    assert wait_for_count(window, len(wanted)) == wanted
+    for number in (8, 10):
+        window.page.evaluate("cut()")
+        send(own_hub, "/a-channel", f"A\tt\t{number}\nA\to\t0\nA\tt\t{number + 1}\n", TSV)
+        wanted += [number, number + 1]
+        assert wait_for_count(window, len(wanted)) == wanted
+
+
+def test_of_one_type_equal_events_are_told_apart(window: Window, own_hub: HubProcess) -> None:
+    post(own_hub, "a-channel", "1", id="s", event="tick")
+    post(own_hub, "a-channel", "1", id="s", event="tick")
+    cuttable(window, "replay", "a-channel", event="tick")
+    wait_for_count(window, 2)
+    window.page.evaluate("cut()")
+    post(own_hub, "a-channel", "1", id="s", event="tick")
+    post(own_hub, "a-channel", "2", id="s", event="tick")
+    assert wait_for_count(window, 4) == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_one_type_whatever_the_ids_each_event_comes_once(
+    window: Window, own_hub: HubProcess, seed: int
+) -> None:
+    """A log at random, and breaks: where it is known that the reader has come to its end."""
+    chance = random.Random(seed)
+    post(own_hub, "a-channel", "0", event="t", id="A")
+    cuttable(window, ["replay", "subscribe"][seed % 2], "a-channel", event="t", since="start")
+    log = [("A", "t", 0)]
+    for step in range(16):
+        kinds = [chance.choice("to") for _ in range(chance.randrange(5))] + ["t"]
+        if step % 2:
+            window.page.evaluate("cut()")
+            # While nobody reads only the last run may go on; what else comes is new.
+            given = log[-1][0] or f"away-{step}"
+            ids = [given if chance.random() < 0.6 else ""] * len(kinds)
+        else:
+            ids = [chance.choice(chance.choice(["", "AB"]) or [""]) for _ in kinds]
+        batch = [(i, k, len(log) + n) for n, (i, k) in enumerate(zip(ids, kinds, strict=True))]
+        log += batch
+        send(own_hub, "/a-channel", "".join(f"{i}\t{k}\t{n}\n" for i, k, n in batch), TSV)
+        wanted = [number for _, kind, number in log if kind == "t"]
+        assert wait_for_count(window, len(wanted)) == wanted
+
+
+def test_places_in_any_log(window: Window) -> None:
+    window.open("/ui/icon.svg")
+    assert window.page.evaluate(DRAWN, [random.randrange(2**31), 3000]) is None
 
 
 def test_data_comes_as_it_was_posted(window: Window, own_hub: HubProcess) -> None:
@@ -383,6 +590,16 @@ def test_publish(window: Window, own_hub: HubProcess) -> None:
         Received("placed", '{"item":"tea"}', one),
         Received("message", "text", two),
     ]
+
+
+def test_text_is_published_as_it_is(window: Window, own_hub: HubProcess) -> None:
+    window.open("/ui/icon.svg")
+    texts = ["one\n", "two lines\n\n", "a\r\nb", "", "\n"]
+    for text in texts:
+        window.run("(hub, text) => hub.publish('a-channel', text)", text)
+    window.run("(hub) => hub.publish('a-channel', undefined)")
+    found = [each.data for each in history(own_hub, "a-channel")]
+    assert found == ["one\n", "two lines\n\n", "a\nb", "", "\n", ""]
 
 
 def test_a_hidden_page_gives_its_connection_back(window: Window, own_hub: HubProcess) -> None:

@@ -685,6 +685,21 @@ def test_consumers(window: Window, own_hub: HubProcess) -> None:
     expect(stopped).to_have_count(0)
 
 
+@pytest.mark.parametrize(("path", "name"), [("%zz", "%zz"), ("none%20such", "none such")])
+def test_a_consumer_that_there_is_not(
+    window: Window, own_hub: HubProcess, path: str, name: str
+) -> None:
+    commit(own_hub, "account-1", {"amount": 5})
+    body = json.dumps({"handler": "(event, state) => state"})
+    send(own_hub, "/consumers/count/stream/account-1", body, method="PUT")
+    page = window.open(f"/consumers/{path}")
+    expect(page.locator(".notice")).to_have_text(f"There is no consumer “{name}”.")
+    expect(page.get_by_role("heading", name="count")).to_be_visible()
+    window.open("/consumers/count")
+    expect(page.get_by_role("heading", name="count")).to_be_visible()
+    expect(page.locator(".notice")).to_be_hidden()
+
+
 # All views.
 
 

@@ -6,6 +6,7 @@
 
 const HUB = new URL("../../", import.meta.url);
 const CURSORS = ["since", "lastEventID", "last_event_id", "lastEventId"];
+const PART = ["since", "tail", "event"];
 
 /** The address of one channel, stream or query. */
 export class Address {
@@ -30,6 +31,23 @@ export class Address {
   /** Whether the documents of a history tell their own places: not if they are of many streams. */
   get isLog() {
     return !/^(query|streams\/(_all|join|category))(\/|$)/.test(this.#path);
+  }
+
+  /**
+   * Which part is read: what the options say, else what the URL of a channel itself says.
+   * @template {{since?: string | number, tail?: number, event?: string}} Part
+   * @param {Part} options
+   * @returns {Part}
+   */
+  part(options) {
+    if (this.isStream) return options;
+    const { since, tail, event } = Object.fromEntries(this.url.searchParams);
+    return {
+      ...options,
+      since: options.since ?? since,
+      tail: options.tail ?? (tail === undefined ? undefined : Number(tail)),
+      event: options.event ?? event,
+    };
   }
 
   /**
@@ -58,11 +76,13 @@ export class Address {
   }
 
   #of(event) {
-    const type = JSON.stringify({ payload: { type: event } });
-    return withParameters(
-      new URL(this.url),
-      event === undefined ? {} : this.isStream ? { filter: type } : { event },
-    );
+    const url = new URL(this.url);
+    if (this.isStream) {
+      const filter = event === undefined ? undefined : JSON.stringify({ payload: { type: event } });
+      return withParameters(url, { filter });
+    }
+    for (const each of PART) url.searchParams.delete(each);
+    return withParameters(url, { event });
   }
 }
 

@@ -7,13 +7,14 @@ import { count, counted } from "./format.js";
 import { consumer, listConsumers, resetConsumer } from "./hub-api.js";
 import { jsonTree } from "./json-tree.js";
 import { poll } from "./polling.js";
+import { decode } from "./source.js";
 
 const EVERY = 2000;
 
 /** @param {{url: URL}} place */
 export function openConsumers({ url }) {
   const [, , chosen] = url.pathname.split("/");
-  const view = new ConsumersView(chosen && decodeURIComponent(chosen));
+  const view = new ConsumersView(chosen && decode(chosen));
   return { element: view.element, title: "Consumers", close: () => view.close() };
 }
 
@@ -25,11 +26,13 @@ class ConsumersView {
     this.chosen = chosen;
     this.summary = h("p.summary", { role: "status" }, "…");
     this.list = h("ul.cards");
+    this.missing = h("p.notice", { hidden: true, role: "status" }, `There is no consumer “${chosen}”.`);
     this.empty = h("div.empty.in-flow", { hidden: true }, h("h2", {}, "No consumers"), ...about());
     this.element = h(
       "section.consumers-view",
       {},
       h("div.list-head", {}, h("div.title-line", {}, h("h1", {}, "Consumers"), this.summary)),
+      this.missing,
       this.list,
       this.empty,
     );
@@ -66,6 +69,7 @@ class ConsumersView {
     }
     const stopped = found.filter((each) => each.status === "stopped").length;
     setText(this.summary, counted(found.length, "consumer") + (stopped ? ` · ${stopped} stopped` : ""));
+    this.missing.hidden = !this.chosen || names.has(this.chosen);
     this.empty.hidden = found.length > 0;
   }
 }

@@ -64,7 +64,8 @@ function titleOfMany(name, parameters) {
   return `Category ${name.slice("category/".length)}`;
 }
 
-function decode(text) {
+/** A part of a path as text; as it stands if it is no such part. */
+export function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch {
