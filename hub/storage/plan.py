@@ -115,6 +115,9 @@ class Planner:
 
     def plan(self, scope: Scope) -> Plan:
         """The plan for a scope."""
+        span = self._high - self._low + 1
+        if scope.selector and len(scope.selector.terms()) * SEEK > span * WORTH_UNTESTED:
+            return Plan("1", [], None, False)  # it is shorter to read than to ask for
         parts: list[Plan] = []
         if scope.streams is not None:
             parts.append(self._streams(scope.streams))

@@ -35,6 +35,9 @@ NUMBER_DIGITS = 15
 STOPPED = b"stopped"
 """Type of the frame that tells that a consumer has stopped; its data is the error."""
 
+SLASH = "%2F"
+"""A slash that does not end a segment, in the name of a consumer's stream."""
+
 _NULL = Raw(b"null")
 
 
@@ -54,11 +57,12 @@ def directory(options: Options) -> Path:
 
 
 def opener(streams: Streams) -> OpenSource:
-    """Opens streams by what stands behind `/streams/` in their URL."""
+    """Opens streams by their names, as `_name_of` writes them."""
 
     async def open_view(name: str) -> Source:
         path, _, query = name.partition("?")
-        return await view_of(streams, path.split("/"), MultiDict(parse_qsl(query)))
+        segments = [each.replace(SLASH, "/") for each in path.split("/")]
+        return await view_of(streams, segments, MultiDict(parse_qsl(query)))
 
     return open_view
 
@@ -218,7 +222,7 @@ def _identifier(request: web.Request) -> str:
 
 
 def _stream_of(request: web.Request) -> tuple[str, int]:
-    """The stream's name, as in the URL of its own, and how many events count as seen."""
+    """The stream's name, and how many events count as seen."""
     # Before it is decoded: a slash in a name may be written as %2F.
     path = request.rel_url.raw_path.split("/", 4)[4]
     head, _, last = path.rpartition("/")
@@ -226,12 +230,26 @@ def _stream_of(request: web.Request) -> tuple[str, int]:
     if head.endswith("/from"):
         path = head.removesuffix("/from")
         start = _start(unquote(last))
-    try:
-        name = unquote(path, errors="strict")
-    except UnicodeDecodeError:
-        raise InvalidName("the path is not UTF-8") from None
+    name = _name_of(path)
     query = request.rel_url.raw_query_string
     return f"{name}?{query}" if query else name, start
+
+
+def _name_of(path: str) -> str:
+    """The name that a path behind `/streams/` is kept by: decoded, and it means the same.
+
+    One that begins like a category, and is the name of a stream, keeps that slash encoded.
+    """
+    try:
+        segments = [unquote(each, errors="strict") for each in path.split("/")]
+    except UnicodeDecodeError:
+        raise InvalidName("the path is not UTF-8") from None
+    name = "/".join(segments)
+    if "%" in name or "?" in name:  # could be taken for another one, and is none
+        raise InvalidName(f"{name!r} cannot be the name of a stream")
+    if segments[0].startswith("category/"):
+        name = name.replace("/", SLASH, 1)
+    return name
 
 
 def _start(text: str) -> int:

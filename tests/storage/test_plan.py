@@ -228,8 +228,13 @@ def test_of_many_names_that_most_events_have_each_is_looked_for_once(large: Worl
 def test_behind_the_last_events_many_names_are_not_looked_for(large: World) -> None:
     """A condition of a commit asks for what has come since: it is cheaper to read that."""
     scope = Scope(query_of_types([f"type-{n}" for n in range(1000)]))
+    asked: list[str] = []
+    large.index.db.set_trace_callback(asked.append)
     plan = plan_of(large, scope, large.head - 9)
-    assert plan.drivers is None
+    assert (plan.drivers, plan.exact) == (None, False)
+    plan = plan_of(large, selector(scope.selector.plain() if scope.selector else ""), large.head)
+    large.index.db.set_trace_callback(None)
+    assert (plan.drivers, plan.exact, asked) == (None, False, [])
     assert len(large.read(scope, large.head - 30)) == 1
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from hub import sse
 from hub.consumers import consumer
+from hub.consumers.checkpoint import Checkpoints, Definition, Progress
+from hub.consumers.registry import EMPTY as EMPTY_STATE
 from hub.web.context import HUB
 from tests.conftest import Client, StartHub
 from tests.web.wire import (
@@ -200,6 +202,60 @@ async def test_any_stream_can_be_consumed(
     assert unquote(made["stream"]) == unquote(stream)
 
 
+LOG = "(event, state, metadata) => { (state.of ??= []).push(metadata.stream) }"
+
+
+@pytest.mark.parametrize(
+    ("path", "told", "of"),
+    [
+        ("category/ord", "category/ord", ["ord-1", "ord/eu-1"]),
+        ("category/ord%2Feu", "category/ord/eu", ["ord/eu-1"]),
+        ("category%2Ford", "category%2Ford", ["category/ord"]),
+        ("category%2ford%2Feu", "category%2Ford/eu", ["category/ord/eu"]),
+        ("category%2Ford/eu", "category%2Ford/eu", ["category/ord/eu"]),
+    ],
+)
+async def test_a_stream_that_is_called_like_a_category(
+    start_hub: StartHub, path: str, told: str, of: list[str]
+) -> None:
+    """What is read at `/streams/…` is what is folded, also after a restart."""
+    hub = await start_hub()
+    for name in ("category/ord", "ord-1", "category/ord/eu", "ord/eu-1"):
+        await commit(hub, name, {"n": 1})
+    made = await put(hub, f"one/stream/{path}", LOG)
+    assert made["stream"] == told
+    for each in (path, told):
+        _, body = await get(hub, f"/streams/{each}")
+        assert [json.loads(line)["stream"] for line in body.splitlines()] == of
+    last = 1 if "%2" in path[:11] else 2 if path == "category/ord" else 4
+    assert (await read(hub, f"one/until/{last}"))["state"]["of"][0] == of[0]
+    await hub.close()
+    hub = await start_hub()
+    async with hub.post("/consumers/one/reset") as answer:
+        assert (await answer.json())["stream"] == told
+    deadline = time.monotonic() + PATIENCE
+    while (await read(hub, "one"))["state"].get("of") != of:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_consumer_that_was_kept_by_a_decoded_name_is_that_of_the_category(
+    start_hub: StartHub, events: Path
+) -> None:
+    """As it was when it was made, by a hub that told the two apart no longer."""
+    keep_by_hand(events, Definition("one", "category/ord", 0, LOG, EMPTY_STATE))
+    hub = await start_hub()
+    await commit(hub, "category/ord", {"n": 1})
+    await commit(hub, "ord-1", {"n": 1})
+    assert (await read(hub, "one/until/2"))["state"] == {"of": ["ord-1"]}
+
+
+def keep_by_hand(events: Path, definition: Definition) -> None:
+    directory = events / ".hub" / "consumers"
+    directory.mkdir(parents=True)
+    Checkpoints(directory).write(definition, Progress(0, 0, EMPTY_STATE))
+
+
 async def test_text_of_a_channel_is_the_data_of_its_events(hub: Client) -> None:
     await post(hub, "/a-channel?event=said&id=x1", "Hello\nworld")
     await put(hub, "one/stream/a-channel", "(e, s, m) => ({ e, id: m.id })")
@@ -264,6 +320,8 @@ async def test_a_body_that_does_not_do_is_refused(
         ("one/stream/orders-1/from/%C2%B2", 400, "invalid_request"),
         ("one/stream/orders-1/from/9999999999999999", 400, "invalid_request"),
         ("one/stream/orders%FF", 400, "invalid_name"),
+        ("one/stream/category%252Ford", 400, "invalid_name"),
+        ("one/stream/_all%3Ffilter={}", 400, "invalid_name"),
         ("one/stream/join?streams=_all,orders-1", 400, "invalid_request"),
         ("one/stream/join?selector=no", 400, "invalid_request"),
         ("one/stream/_all?filter=no", 400, "invalid_request"),
