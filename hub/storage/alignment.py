@@ -99,7 +99,7 @@ class Alignment:
         if not self._index.checkpoint(wait=True) and self._journal.sync:
             raise OSError("the index stands in its log, which could not be brought into it")
         self._journal.clear()
-        self._index.rescued = None
+        self._index.settle_rescued()
 
     def _tell_of(self, tails: Iterable[Tail]) -> None:
         """Say that the order between logs is a guess, where it is one.

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from hub.storage.rescue import Rescued, rescue
+from hub.storage.rescue import Rescued, aside, drop_aside, put_aside, rescue
 from hub.storage.schema import SCHEMA, VERSION
 from hub.storage.soundness import (
     GIVE,
@@ -116,6 +116,8 @@ class Index:
 
         Raises `sqlite3.Error` or `OSError` if it cannot be used just now.
         """
+        directory = self._path.parent
+        self.rescued = aside(directory)  # from one that was broken off
         try:
             return self._load()
         except Exception as error:  # a damaged one fails in any way
@@ -124,7 +126,11 @@ class Index:
             if passing and not is_damage(error):
                 raise
             logger.warning("index %s is rebuilt from the logs: %s", self._path, error)
-            self.rescued = rescue(self._path)
+            found = rescue(self._path)
+            if self.rescued is None or found.last > self.rescued.last:
+                self.rescued = found
+                if found.records:
+                    put_aside(directory, found)
         try:
             for each in self._path.parent.glob(self._path.name + "*"):
                 each.unlink()
@@ -160,6 +166,12 @@ class Index:
         db.execute("DELETE FROM given WHERE 0")
         self.head()
         return [_checked(*row) for row in db.execute("SELECT * FROM logs").fetchall()]
+
+    def settle_rescued(self) -> None:
+        """What was rescued has its positions, on disk if it has to be."""
+        if self.rescued:
+            self.rescued = None
+            drop_aside(self._path.parent)
 
     @property
     def _condemned(self) -> Path:

@@ -3,16 +3,21 @@
 That stands nowhere else, and most damage is elsewhere in the file; so it is in an
 index of another version. Owns what of it may be believed: all of it, if it is whole
 in itself, else nothing, since positions that are right in part are of use to nobody.
+Until another index has it, it is kept aside: whatever happens meanwhile, it is not lost.
 Must not know why the index is thrown away.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from hub.storage.journal import Record
@@ -20,6 +25,9 @@ from hub.storage.soundness import RUN_CONTROL, checksum_of
 
 RESCUED_BYTES = 16 * 1024 * 1024
 """Of an index, up to which its order is read: it is held in memory."""
+
+ASIDE = "order-rescued"
+"""The file beside the index in which its order is kept: JSON, and its CRC-32 before it."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +58,47 @@ def rescue(path: Path) -> Rescued:
             "index %s: the order of events in it is kept, up to position %d", path, found.last
         )
     return found
+
+
+def put_aside(directory: Path, order: Rescued) -> None:
+    """Keep an order; on return it is on disk. Raises `OSError`."""
+    path = directory / ASIDE
+    text = msgspec.json.encode(order)
+    new = path.with_suffix(".new")
+    with open(new, "wb") as file:
+        file.write(b"%08x\n%b" % (zlib.crc32(text), text))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    _sync(directory)
+
+
+def aside(directory: Path) -> Rescued | None:
+    """What was put aside and is still needed. Raises nothing."""
+    try:
+        checksum, _, text = (directory / ASIDE).read_bytes().partition(b"\n")
+        if checksum != b"%08x" % zlib.crc32(text):
+            raise ValueError("it is torn or damaged")
+        return msgspec.json.decode(text, type=Rescued)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s: the order in it is lost: %s", directory / ASIDE, error)
+        return None
+
+
+def drop_aside(directory: Path) -> None:
+    """It is not needed any more. If it comes back all the same, it tells nothing new."""
+    with suppress(OSError):
+        (directory / ASIDE).unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _read(db: sqlite3.Connection) -> Rescued:

@@ -415,6 +415,7 @@ def test_what_is_thrown_away_tells_its_order_first(
         assert opened.open() == []
         assert opened.rescued
         assert len(opened.rescued.records) == wanted
+        opened.settle_rescued()
         opened.close()
     assert [each.levelname for each in caplog.records if "its log" in each.message] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 from hub.storage import rescue as module
 from hub.storage.index import Additions, Index, Run
 from hub.storage.journal import Record
-from hub.storage.rescue import Rescued, rescue
+from hub.storage.rescue import ASIDE, Rescued, aside, drop_aside, put_aside, rescue
 from tests.storage.test_index import entry
 
 RUNS = [
@@ -115,3 +116,62 @@ def test_nothing_is_kept_of_what_is_no_index(path: Path, monkeypatch: pytest.Mon
     path.unlink()
     assert rescue(path) == Rescued([])
     assert not path.exists()
+
+
+def test_it_is_kept_aside(tmp_path: Path) -> None:
+    assert aside(tmp_path) is None
+    put_aside(tmp_path, Rescued([]))
+    put_aside(tmp_path, ORDER)
+    assert aside(tmp_path) == ORDER
+    assert [each.name for each in tmp_path.iterdir()] == [ASIDE]
+    drop_aside(tmp_path)
+    drop_aside(tmp_path)
+    assert aside(tmp_path) is None
+
+
+def test_what_is_aside_and_damaged_is_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_aside(tmp_path, ORDER)
+    content = (tmp_path / ASIDE).read_bytes()
+    for at in range(len(content)):
+        (tmp_path / ASIDE).write_bytes(content[:at])
+        assert aside(tmp_path) is None
+        (tmp_path / ASIDE).write_bytes(content[:at] + b"~" + content[at + 1 :])
+        assert aside(tmp_path) is None
+    assert "the order in it is lost" in caplog.text
+
+
+def test_an_index_that_is_made_anew_has_the_order_until_it_is_settled(path: Path) -> None:
+    Index(path).condemn()
+    for _ in range(3):  # whatever became of it
+        index = Index(path)
+        assert index.open() == []
+        assert index.rescued == ORDER
+        index.close()
+    Index(path).condemn()  # with less of the order than was put aside
+    index = Index(path)
+    index.open()
+    assert index.rescued == ORDER
+    index.settle_rescued()
+    index.close()
+    index.open()
+    assert index.rescued is None
+    index.close()
+
+
+def test_an_index_whose_order_cannot_be_put_aside_is_not_thrown_away(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    Index(path).condemn()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space"):
+            Index(path).open()
+    index = Index(path)
+    index.open()
+    assert index.rescued == ORDER
+    index.close()
