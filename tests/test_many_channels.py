@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -32,6 +32,9 @@ START_SECONDS = 12.0
 
 TIMES = 10
 """On a slower machine: times what it takes to read every file once."""
+
+REMOVE_SECONDS = 120.0
+"""For what has yet to be removed when all tests have passed."""
 
 REBUILD_SECONDS = 25.0
 """The same, when every file must be read since the index is gone."""
@@ -106,11 +109,19 @@ def reading(events: Path) -> float:
     return time.monotonic() - began
 
 
+@pytest.fixture(scope="session")
+def removing() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """What removes directories while other tests run; all is gone at the end."""
+    begun: list[subprocess.Popen[bytes]] = []
+    yield begun
+    assert [each.wait(REMOVE_SECONDS) for each in begun] == [0] * len(begun)
+
+
 @pytest.fixture
-def events(tmp_path: Path) -> Iterator[Path]:
+def events(tmp_path: Path, removing: list[subprocess.Popen[bytes]]) -> Iterator[Path]:
     """The events directory; it is large, and so is not left behind as pytest would."""
     yield tmp_path / "events"
-    shutil.rmtree(tmp_path / "events")
+    removing.append(subprocess.Popen(["rm", "-r", tmp_path / "events"]))
 
 
 @pytest.mark.parametrize(("durability", "count"), [("os", MANY), ("always", 3000)])
