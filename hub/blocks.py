@@ -17,10 +17,10 @@ from hub.engines.base import Engine
 from hub.formats import TSV
 from hub.lines import lines_of_format
 
-HELD_BYTES = 16 * 1024 * 1024
+HELD_BYTES = 4 * 1024 * 1024
 """Bytes of frames that are held for whoever comes next."""
 
-HELD_BLOCKS = 16 * 1024
+HELD_BLOCKS = 4096
 """The same as a number: of one type there may be no frames in a block."""
 
 LEAST = 8

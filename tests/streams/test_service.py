@@ -123,7 +123,7 @@ async def test_a_definition_that_cannot_be_stored(tmp_path: Path) -> None:
     await engine.open()
     streams = Streams(engine, 30.0)
     disk.left = 1
-    with pytest.raises(Exception, match="not stored"):
+    with pytest.raises(Exception, match="could not be stored"):
         await streams.put("derived", A)
     assert await streams.put("derived", A) == (0, True)
     streams.close()
