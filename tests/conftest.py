@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +24,9 @@ from tests.process import HubProcess
 Client: TypeAlias = TestClient[web.Request, web.Application]
 StartHub = Callable[..., Awaitable[Client]]
 RunHub = Callable[..., HubProcess]
+
+# Of what a shell began in the background SIGINT is ignored, and so it would be in all hubs here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the machine may be busy with something else.
 settings.register_profile("hub", deadline=None, max_examples=100)
