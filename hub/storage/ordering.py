@@ -45,9 +45,15 @@ class Stretch(Struct):
 class Tail:
     """What of a log has no position yet: from `start`, where event `revision` stands, to `end`."""
 
+    # Of each of a hundred thousand logs there may be one.
+    __slots__ = (
+        *("_end", "_lines", "_next", "_path", "_revision", "_start", "_time", "_times"),
+        "log",
+    )
+
     def __init__(self, log: Log, path: Path, revision: int, start: int, end: int) -> None:
         self.log = log
-        self._path = path
+        self._path = str(path)
         self._revision = revision
         self._start = start
         self._end = end

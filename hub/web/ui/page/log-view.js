@@ -309,7 +309,10 @@ class LogView {
   #scrolled() {
     this.#wanted();
     if (this.list.following && this.#pausedAt === null) this.#missed = this.#rows.end;
-    if (this.list.following) this.refresh();
+    if (this.list.following) {
+      this.refresh();
+      return; // who looks at the last ones did not ask for older ones
+    }
     const hasOlder = this.#cut || this.#rows.first > 0;
     if (this.#live && hasOlder && this.list.element.scrollTop < 2 * this.list.element.clientHeight)
       this.#older();

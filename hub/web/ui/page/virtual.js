@@ -131,8 +131,9 @@ export class VirtualList {
   #refresh() {
     this.#place();
     if (this.#following) {
-      this.#jumped = true;
+      const before = this.element.scrollTop;
       this.element.scrollTop = this.element.scrollHeight;
+      if (this.element.scrollTop !== before) this.#jumped = true; // else no event tells of it
     }
     const from = Math.max(this.first, this.top - BEYOND);
     const to = Math.min(this.end, this.bottom + BEYOND);
