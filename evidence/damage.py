@@ -278,11 +278,10 @@ class _Trial:
         head = await engine.settle()
         cursor = engine.cursor(Scope(), 1, head)
         ordered: dict[bytes, list[bytes]] = {}
-        while (slices := await engine.read_order(cursor)) is not None:
-            for each in slices:
-                for line in each.lines.split(b"\n")[:-1]:
-                    stream = line[len(b'{"stream":"') :].partition(b'"')[0]
-                    ordered.setdefault(stream, []).append(line)
+        while (part := await engine.read_order(cursor)) is not None:
+            for _, line in part.each():
+                stream = line[len(b'{"stream":"') :].partition(b'"')[0]
+                ordered.setdefault(stream, []).append(line)
         for case in self._cases:
             log = engine.find(case.name)
             assert log is not None

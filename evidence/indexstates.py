@@ -214,9 +214,8 @@ async def order_of(engine: FilesEngine, scope: Scope | None = None) -> dict[int,
     """The document at each position, of a scope."""
     cursor = engine.cursor(scope or Scope(), 1, await engine.settle())
     found: dict[int, bytes] = {}
-    while (slices := await engine.read_order(cursor)) is not None:
-        for each in slices:
-            found.update(enumerate(each.lines.split(b"\n")[:-1], each.number))
+    while (part := await engine.read_order(cursor)) is not None:
+        found.update(part.each())
     return found
 
 

@@ -68,8 +68,7 @@ async def documents(engine: FilesEngine) -> dict[int, Document]:
     """All events by position."""
     cursor = engine.cursor(Scope(), 1, await engine.settle())
     found: dict[int, Document] = {}
-    while (slices := await engine.read_order(cursor)) is not None:
-        for each in slices:
-            for at, line in enumerate(each.lines.split(b"\n")[:-1], each.number):
-                found[at] = msgspec.json.decode(line)
+    while (part := await engine.read_order(cursor)) is not None:
+        for at, line in part.each():
+            found[at] = msgspec.json.decode(line)
     return found

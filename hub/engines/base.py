@@ -167,7 +167,7 @@ class Engine(Protocol):
     def cursor(self, scope: Scope, low: int, high: int, *, backwards: bool = False) -> Cursor:
         """A reader of the global order between two positions; for one task at a time."""
 
-    async def read_order(self, cursor: Cursor) -> list[Slice] | None:
+    async def read_order(self, cursor: Cursor) -> Slice | None:
         """What comes next: documents, perhaps none of them; None at the end."""
 
     @property

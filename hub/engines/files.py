@@ -26,7 +26,7 @@ from hub.formats import Batch
 from hub.matcher import Matcher
 from hub.options import Durability
 from hub.selector import Condition
-from hub.storage import order, places, search
+from hub.storage import places, search
 from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, Reading, ReadTooMuch
@@ -35,6 +35,7 @@ from hub.storage.plan import Scope
 from hub.storage.soundness import faults
 from hub.storage.sources import Sources, seer
 from hub.storage.store import Store
+from hub.storage.texts import PIECE
 from hub.storage.watches import CommitGuard, Watch, condition_conflict
 
 ATTEMPTS = 3
@@ -201,10 +202,10 @@ class FilesEngine:
             )
         if commit.after < head:
             cursor = self.cursor(commit.scope, commit.after + 1, head)
-            while (slices := await self.read_order(cursor)) is not None:
-                if slices:
-                    found = parts_of(slices[0].lines.partition(b"\n")[0])
-                    raise condition_conflict(found.stream, slices[0].number)
+            while (part := await self.read_order(cursor)) is not None:
+                if part.numbers:
+                    found = parts_of(part.lines.partition(b"\n")[0])
+                    raise condition_conflict(found.stream, part.numbers[0])
         commit.after = head
 
     async def place(self, name: str, revision: int) -> int:
@@ -229,7 +230,7 @@ class FilesEngine:
         cursor.index = self._store.index_opened
         return cursor
 
-    async def read_order(self, cursor: Cursor) -> list[Slice] | None:
+    async def read_order(self, cursor: Cursor) -> Slice | None:
         assert isinstance(cursor, OrderCursor)  # noqa: S101
         return await self._read_index(self._read_on, cursor)
 
@@ -305,7 +306,7 @@ class FilesEngine:
 
     def _read_on(
         self, db: sqlite3.Connection, sources: Sources, cursor: OrderCursor
-    ) -> list[Slice] | None:
+    ) -> Slice | None:
         self._check_opened(cursor.index)
         return cursor.read(db, sources)
 
@@ -366,7 +367,7 @@ def _members(
     found = members(db, number, low, high)
     if len(found) <= high - low:
         return None
-    return documents_at(db, sources, [found[each - low] for each in revisions], order.PIECE)
+    return documents_at(db, sources, [found[each - low] for each in revisions], PIECE)
 
 
 class _Conditional:

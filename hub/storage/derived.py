@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from hub.matcher import Matcher
 from hub.storage.index import Index
-from hub.storage.order import OrderCursor, Slice
+from hub.storage.order import OrderCursor
 from hub.storage.plan import Scope
 from hub.storage.soundness import PUT_DERIVED
 from hub.storage.sources import Sources
@@ -83,8 +83,8 @@ class DerivedStreams:
         end = min(head, row.looked + piece)
         cursor = OrderCursor(Scope(matcher=matcher), row.looked + 1, end)
         found: list[int] = []
-        while (slices := cursor.read(self._index.db, sources)) is not None:
-            found += positions_of(slices)
+        while (part := cursor.read(self._index.db, sources)) is not None:
+            found += part.numbers
         row = self._rows[name] = self._extend(row, found, end)
         slow = time.monotonic() - began > PIECE_SECONDS
         self._pieces[name] = max(LEAST_PIECE, piece // 2) if slow else min(MOST_PIECE, piece * 2)
@@ -132,11 +132,4 @@ def members(db: sqlite3.Connection, number: int, low: int, high: int) -> list[in
             "ORDER BY revision",
             (number, low, high),
         )
-    ]
-
-
-def positions_of(slices: Iterable[Slice]) -> list[int]:
-    """The position of every event of slices."""
-    return [
-        position for each in slices for position in range(each.number, each.number + each.count)
     ]

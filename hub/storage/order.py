@@ -6,11 +6,11 @@ belongs on a reading thread; a cursor is for one reader at a time.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import add
 
 import msgspec
 from msgspec import Struct
@@ -18,15 +18,9 @@ from msgspec import Struct
 from hub.document import documents
 from hub.formats import NDJSON, split_rows
 from hub.lines import reversed_lines
-from hub.storage.logfile import opened
 from hub.storage.plan import By, Plan, Planner, Scope, as_json, keys_of
 from hub.storage.sources import Sources, seer
-
-PIECE = 1024 * 1024
-"""About how many bytes of logs are read at once."""
-
-EVENTS = 16 * 1024
-"""The same as a number: a line of a few bytes is a document of a hundred."""
+from hub.storage.texts import PIECE, Columns, Queue, Row, text_of, texts_of, unreadable
 
 ROWS = 4096
 """Runs fetched from the index at once."""
@@ -37,27 +31,29 @@ WINDOW = 200_000
 WIDER = 8
 """How many times more positions drivers are followed over at once after they led to few runs."""
 
-GAP = 4096
-"""Bytes between two runs of a log that are read rather than passed over."""
-
-_ROWS = (  # one row of JSON: Python's SQLite takes and gives back the interpreter at each row
-    "SELECT json_group_array(json_array(position, log, revision, offset, count, size)) FROM ("
+_ROWS = (  # one row of text: Python's SQLite takes and gives back the interpreter at each row
+    "SELECT group_concat(position), group_concat(log), group_concat(revision), "
+    "group_concat(offset), group_concat(count), group_concat(size) FROM ("
     "SELECT * FROM runs r WHERE {where} ORDER BY position {order} LIMIT {limit})"
 )
 
-_decode_runs = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int]]).decode
-Row = tuple[int, int, int, int, int, int]
+_decode_numbers = msgspec.json.Decoder(list[int]).decode
 
 
 class Slice(Struct, gc=False):
-    """Documents that follow each other: the lowest number, how many, their lines.
+    """Documents that follow each other: their numbers, and the line of each with LF."""
 
-    Of a read backwards the lines stand in that order.
-    """
-
-    number: int
-    count: int
+    numbers: Sequence[int]
     lines: bytes
+
+    def each(self) -> Iterator[tuple[int, bytes]]:
+        """The number and the line of each, without its LF."""
+        lines = self.lines.split(b"\n")
+        lines.pop()
+        return zip(self.numbers, lines, strict=True)
+
+
+_NOTHING = Columns([], [], [], [], [], [])
 
 
 class OrderCursor:
@@ -69,7 +65,7 @@ class OrderCursor:
         self._from = max(1, low)
         self._to = high
         self._backwards = backwards
-        self._rows: deque[Row] = deque()
+        self._queue = Queue(_NOTHING)
         # Positions of runs that have yet to be fetched; known when reading begins.
         self._low, self._high = 0, high
         self._plan: Plan | None = None
@@ -77,18 +73,21 @@ class OrderCursor:
         self._width = ROWS  # of positions that they are followed over at once
         self._sees: Callable[[str, bytes], bool] | None = None
 
-    def read(self, db: sqlite3.Connection, sources: Sources) -> list[Slice] | None:
+    def read(self, db: sqlite3.Connection, sources: Sources) -> Slice | None:
         """The next documents; None at the end. Perhaps none of what was looked at matches.
 
         Raises `OSError` and `sqlite3.Error`.
         """
         if self._plan is None:
             self._plan = self._begin(db, sources)
-        if not self._rows:
+        if not self._queue:
             if self._low > self._high:
                 return None
             self._fetch(db, self._plan)
-        return self._slices(_within_logs(self._take(), sources), sources)
+            if not self._queue:
+                return Slice((), b"")
+        runs = self._queue.take()
+        return self._together(runs, sources) or self._one_by_one(runs, sources)
 
     def _begin(self, db: sqlite3.Connection, sources: Sources) -> Plan:
         type_key = sources.keys.type
@@ -115,14 +114,14 @@ class OrderCursor:
                 low = max(low, high - WINDOW + 1)
             else:
                 high = min(high, low + WINDOW - 1)
-            rows = self._select(db, plan, "position BETWEEN ? AND ?", [low, high], ROWS)
-            end = rows[-1][0] if len(rows) == ROWS else None
+            runs = self._select(db, plan, "position BETWEEN ? AND ?", [low, high], ROWS)
+            end = runs.positions[-1] if len(runs.positions) == ROWS else None
         else:
             places, end = self._driven(db, low, high)
             listed = msgspec.json.encode(places).decode()
             where = "position IN (SELECT value FROM json_each(?))"
-            rows = self._select(db, plan, where, [listed], -1)
-        self._rows.extend(rows)
+            runs = self._select(db, plan, where, [listed], -1)
+        self._queue = Queue(runs)
         if backwards:
             self._high = (low if end is None else end) - 1
         else:
@@ -135,14 +134,17 @@ class OrderCursor:
         where: str,
         values: Sequence[object],
         limit: int,
-    ) -> list[Row]:
+    ) -> Columns:
         text = _ROWS.format(
             where=f"{where} AND ({plan.test})",
             order="DESC" if self._backwards else "",
             limit=limit,
         )
-        (found,) = db.execute(text, (*values, *plan.values)).fetchone()
-        return _decode_runs(found)
+        found = db.execute(text, (*values, *plan.values)).fetchone()
+        columns = [_decode_numbers(f"[{column or ''}]") for column in found]
+        if any(len(column) != len(columns[0]) for column in columns):
+            raise ValueError("a run in the index has a value that is no number")
+        return Columns(*columns)
 
     def _driven(self, db: sqlite3.Connection, low: int, high: int) -> tuple[list[int], int]:
         """Positions of runs that the drivers lead to, and the one up to which these are all."""
@@ -175,63 +177,61 @@ class OrderCursor:
             self._width *= WIDER
         return list(found), horizon
 
-    def _take(self) -> list[Row]:
-        """The next rows, as many as are good to read at once."""
-        rows, taken, size, count = self._rows, [], 0, 0
-        while rows and size < PIECE and count < EVENTS:
-            row = rows.popleft()
-            size += row[5]
-            count += row[4]
-            taken.append(row)
-        return taken
+    def _together(self, runs: Columns, sources: Sources) -> Slice | None:
+        """All runs at once, if nothing is left out and they are documents already."""
+        if self._sees is not None:
+            return None
+        positions, counts = runs.positions, runs.counts
+        first, last = (-1, 0) if self._backwards else (0, -1)
+        if positions[first] < self._from or positions[last] + counts[last] - 1 > self._to:
+            return None
+        logs = [sources.numbered(log) for log in set(runs.logs)]
+        if any(log.format != NDJSON or log.damage for log in logs):
+            return None
+        text = text_of(runs, sources, backwards=self._backwards)
+        if text is None:
+            return None
+        if sum(counts) == len(counts):
+            return Slice(positions, text)
+        each = map(range, positions, map(add, positions, counts))
+        return Slice(list(chain.from_iterable(map(self._in_order, each))), text)
 
-    def _as_one(self, rows: list[Row], texts: list[bytes], sources: Sources) -> Slice | None:
-        """All runs as one slice, if nothing is left out and they are documents already."""
-        if not rows or self._sees is not None:
-            return None
-        first, last = (rows[-1], rows[0]) if self._backwards else (rows[0], rows[-1])
-        low, high = first[0], last[0] + last[4] - 1
-        count = sum([row[4] for row in rows])
-        if low < self._from or high > self._to or high - low + 1 != count:
-            return None
-        if any(sources.numbered(number).format != NDJSON for number in {row[1] for row in rows}):
-            return None
-        if self._backwards and count > len(rows):
-            texts = [reversed_lines(text) for text in texts]
-        return Slice(low, count, b"".join(texts))
-
-    def _slices(self, rows: list[Row], sources: Sources) -> list[Slice]:
-        texts = _texts(rows, sources)
-        if together := self._as_one(rows, texts, sources):
-            return [together]
-        slices: list[Slice] = []
-        for row, text in zip(rows, texts, strict=True):
+    def _one_by_one(self, runs: Columns, sources: Sources) -> Slice:
+        rows = _within_logs(runs.rows(), sources)
+        numbers: list[int] = []
+        texts: list[bytes] = []
+        for row, text in zip(rows, texts_of(rows, sources), strict=True):
             try:
-                slices += self._slices_of(row, text, sources)
+                own, text = self._seen(row, text, sources)
             except (ValueError, RecursionError) as error:  # the former: also what msgspec raises
-                raise _unreadable(row, sources, error) from error
-        return slices
+                raise unreadable(row, sources, error) from error
+            numbers += own
+            texts.append(text)
+        return Slice(numbers, b"".join(texts))
 
-    def _slices_of(self, row: Row, text: bytes, sources: Sources) -> list[Slice]:
-        sees, backwards = self._sees, self._backwards
-        position, count = row[0], row[4]
+    def _seen(self, row: Row, text: bytes, sources: Sources) -> tuple[Sequence[int], bytes]:
+        """What a reader gets of a run."""
+        sees, position, count = self._sees, row[0], row[4]
         text = _as_documents(row, text, sources)
-        whole = position >= self._from and position + count - 1 <= self._to
-        if whole and sees is None:
-            return [Slice(position, count, reversed_lines(text) if backwards else text)]
+        own = range(position, position + count)
+        if sees is None and position >= self._from and own[-1] <= self._to:
+            return self._in_order(own), reversed_lines(text) if self._backwards else text
         lines = text.split(b"\n")
         lines.pop()
         stream = sources.numbered(row[1]).name
         found = [
-            Slice(at, 1, line + b"\n")
-            for at, line in enumerate(lines, position)
+            (at, line)
+            for at, line in zip(own, lines, strict=True)
             if self._from <= at <= self._to and (sees is None or sees(stream, line))
         ]
-        if len(found) == count and not backwards:
-            return [Slice(position, count, text)]
-        if backwards:
+        if len(found) == count and not self._backwards:
+            return own, text
+        if self._backwards:
             found.reverse()
-        return found
+        return [at for at, _ in found], b"".join([line + b"\n" for _, line in found])
+
+    def _in_order(self, numbers: range) -> range:
+        return numbers[::-1] if self._backwards else numbers
 
 
 def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:
@@ -249,58 +249,6 @@ def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:
             count = log.version - revision + 1
             sound.append((position, number, revision, offset, count, log.length - offset))
     return sound
-
-
-def _texts(rows: Sequence[Row], sources: Sources) -> list[bytes]:
-    """The bytes of runs. Raises `OSError` if a page of them has been lost."""
-    texts = _read(rows, sources)
-    for row, text in zip(rows, texts, strict=True):
-        if b"\0" in text:  # no event holds it, yet a line that a hole cuts short may look like one
-            raise _unreadable(row, sources, ValueError("there are NUL bytes"))
-    return texts
-
-
-def _read(rows: Sequence[Row], sources: Sources) -> list[bytes]:
-    """The bytes of runs. Those of one log that lie close together are read at once."""
-    pieces: dict[int, tuple[bytes, int]] = {}  # by log, and where it begins: if there is one
-    texts: dict[int, bytes] = {}  # by position: of the other logs
-    for number in {row[1] for row in rows}:
-        own = sorted([row for row in rows if row[1] == number])
-        with opened(sources.disk, sources.path(sources.numbered(number)), os.O_RDONLY) as fd:
-            spans = list(_spans(own))
-            for span in spans:
-                start, end = span[0][3], span[-1][3] + span[-1][5]
-                data = sources.disk.pread(fd, end - start, start)
-                if len(data) < end - start:
-                    raise OSError(f"the log with number {number} is shorter than its index knows")
-                if len(spans) == 1 and len(data) <= 2 * sum([row[5] for row in own]):
-                    pieces[number] = data, start
-                    break
-                for position, _, _, offset, _, size in span:
-                    texts[position] = data[offset - start : offset - start + size]
-    if not texts:
-        return [
-            data[(at := offset - start) : at + size]
-            for _, number, _, offset, _, size in rows
-            for data, start in (pieces[number],)
-        ]
-    for position, number, _, offset, _, size in rows:
-        if number in pieces:
-            data, start = pieces[number]
-            texts[position] = data[offset - start : offset - start + size]
-    return [texts[row[0]] for row in rows]
-
-
-def _spans(own: list[Row]) -> Iterator[list[Row]]:
-    """Runs of one log, in its order, in groups that lie close together."""
-    span: list[Row] = []
-    for row in own:
-        gap = row[3] - span[-1][3] - span[-1][5] if span else 0
-        if gap > GAP or (span and row[3] - span[0][3] > 2 * PIECE):  # mostly gaps, if so long
-            yield span
-            span = []
-        span.append(row)
-    yield span
 
 
 def documents_at(
@@ -344,23 +292,17 @@ def _rows_at(db: sqlite3.Connection, positions: Sequence[int]) -> tuple[list[Row
 def _documents_in(rows: list[Row], sources: Sources, positions: Sequence[int]) -> list[bytes]:
     found: dict[int, bytes] = {}
     wanted = frozenset(positions)
-    for row, text in zip(rows, _texts(rows, sources), strict=True):
+    for row, text in zip(rows, texts_of(rows, sources), strict=True):
         try:
             text = _as_documents(row, text, sources)
         except ValueError as error:
-            raise _unreadable(row, sources, error) from error
+            raise unreadable(row, sources, error) from error
         for at, line in enumerate(text.split(b"\n")[:-1], row[0]):
             if at in wanted:
                 found[at] = line + b"\n"
     if len(found) < len(wanted):
         raise OSError(f"there is no event at position {min(wanted - found.keys())}, or no longer")
     return [found[at] for at in positions]
-
-
-def _unreadable(row: Row, sources: Sources, error: Exception) -> OSError:
-    """What is said of a log whose file was changed behind the hub's back."""
-    path, first, last = sources.path(sources.numbered(row[1])), row[2], row[2] + row[4] - 1
-    return OSError(f"{path} is damaged between lines {first} and {last}: {error}")
 
 
 def _as_documents(row: Row, text: bytes, sources: Sources) -> bytes:

@@ -6,7 +6,6 @@ Owns the frames, and how many of them are made at once. Must not know who gets t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -39,12 +38,12 @@ class Framer:
         size, end = 0, place
         reading = view.slices(place + 1, head)
         try:
-            async for slices in reading:
-                if slices:
-                    part = self._frames(slices)
-                    parts.append(part)
-                    size += len(part)
-                    end = slices[-1].number + slices[-1].count - 1
+            async for part in reading:
+                if part.numbers:
+                    frames = self._frames(part)
+                    parts.append(frames)
+                    size += len(frames)
+                    end = part.numbers[-1]
                 if size >= PIECE:
                     break
             else:
@@ -53,18 +52,15 @@ class Framer:
             await reading.aclose()
         return Framed(b"".join(parts), end)
 
-    def _frames(self, slices: Sequence[Slice]) -> bytes:
-        parts: list[bytes] = []
+    def _frames(self, part: Slice) -> bytes:
+        frames: list[bytes] = []
         labels = self._labels
-        for each in slices:
-            lines = each.lines.split(b"\n")
-            lines.pop()
-            for number, line in enumerate(lines, each.number):
-                kind = labels(line).type
-                if b"\r" in line:  # by hand, between its values; here it would be a line's end
-                    line = line.replace(b"\r", b" ")
-                if kind and not _UNFIT.search(kind):
-                    parts.append(b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(), line, number))
-                else:
-                    parts.append(b"data: %b\nid: %d\n\n" % (line, number))
-        return b"".join(parts)
+        for number, line in part.each():
+            kind = labels(line).type
+            if b"\r" in line:  # by hand, between its values; here it would be a line's end
+                line = line.replace(b"\r", b" ")
+            if kind and not _UNFIT.search(kind):
+                frames.append(b"event: %b\ndata: %b\nid: %d\n\n" % (kind.encode(), line, number))
+            else:
+                frames.append(b"data: %b\nid: %d\n\n" % (line, number))
+        return b"".join(frames)

@@ -59,7 +59,7 @@ class View(ABC):
     @abstractmethod
     def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncGenerator[list[Slice], None]:
+    ) -> AsyncGenerator[Slice, None]:
         """The documents from number `low` to `high`, which exist; in backwards order if asked.
 
         Perhaps none at a time. Close it, or read it to its end.
@@ -78,13 +78,12 @@ class View(ABC):
             return piece
         reading = self.slices(after + 1, high)
         try:
-            async for slices in reading:
-                for each in slices:
-                    lines = each.lines.split(b"\n")
-                    lines.pop()
-                    piece.documents += lines
-                    piece.size += len(each.lines) - each.count
-                    numbers += range(each.number, each.number + each.count)
+            async for part in reading:
+                lines = part.lines.split(b"\n")
+                lines.pop()
+                piece.documents += lines
+                piece.size += len(part.lines) - len(lines)
+                numbers += part.numbers
                 if len(numbers) >= limit or piece.size >= size:
                     piece.end = numbers[-1]
                     break
@@ -134,7 +133,7 @@ class LogView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncGenerator[list[Slice], None]:
+    ) -> AsyncGenerator[Slice, None]:
         if low > high:
             return
         end, last = (log.length, log.version) if (log := self._engine.find(self.name)) else (0, 0)
@@ -145,40 +144,18 @@ class LogView(View):
             if backwards:
                 lines = await self._engine.read_back(self.name, start, end)
                 end -= len(lines)
-                count = lines.count(b"\n")
-                yield self._backwards(lines, high - count + 1, count)
-                high -= count
+                revisions = range(high - lines.count(b"\n") + 1, high + 1)
+                high = revisions[0] - 1
             else:
                 lines = await self._engine.read(self.name, start, end)
                 start += len(lines)
-                count = lines.count(b"\n")
-                self._next = (low + count, start)
-                yield self._forwards(lines, low, count)
-                low += count
-
-    def _forwards(self, lines: bytes, revision: int, count: int) -> list[Slice]:
-        text = self._documents(lines, revision)
-        if self._matcher is None:
-            return [Slice(revision, count, text)]
-        return self._each(text, revision)
-
-    def _backwards(self, lines: bytes, revision: int, count: int) -> list[Slice]:
-        text = self._documents(lines, revision)
-        if self._matcher is None:
-            return [Slice(revision, count, reversed_lines(text))]
-        found = self._each(text, revision)
-        found.reverse()
-        return found
-
-    def _each(self, text: bytes, revision: int) -> list[Slice]:
-        lines = text.split(b"\n")
-        lines.pop()
-        matches = self._matcher.matches_document if self._matcher else None
-        return [
-            Slice(number, 1, line + b"\n")
-            for number, line in enumerate(lines, revision)
-            if matches is None or matches(line)
-        ]
+                revisions = range(low, low + lines.count(b"\n"))
+                low += len(revisions)
+                self._next = (low, start)
+            text = self._documents(lines, revisions[0])
+            if backwards:
+                revisions, text = revisions[::-1], reversed_lines(text)
+            yield _matching(Slice(revisions, text), self._matcher)
 
     def _documents(self, lines: bytes, revision: int) -> bytes:
         log = self._engine.find(self.name)
@@ -224,18 +201,13 @@ class DerivedView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncGenerator[list[Slice], None]:
+    ) -> AsyncGenerator[Slice, None]:
         revisions = range(high, low - 1, -1) if backwards else range(low, high + 1)
         while revisions:
             found = await self._engine.read_derived(self.name, revisions[:MEMBERS])
             self._check()
             read, revisions = revisions[: len(found)], revisions[len(found) :]
-            matches = self._matcher.matches_document if self._matcher else None
-            yield [
-                Slice(number, 1, line)
-                for number, line in zip(read, found, strict=True)
-                if matches is None or matches(line[:-1])
-            ]
+            yield _matching(Slice(read, b"".join(found)), self._matcher)
 
     async def wait(self, after: int) -> None:
         if self.head() <= after:
@@ -263,10 +235,10 @@ class OrderView(View):
 
     async def slices(
         self, low: int, high: int, *, backwards: bool = False
-    ) -> AsyncGenerator[list[Slice], None]:
+    ) -> AsyncGenerator[Slice, None]:
         cursor = self._engine.cursor(self.scope(), low, high, backwards=backwards)
-        while (slices := await self._engine.read_order(cursor)) is not None:
-            yield slices
+        while (part := await self._engine.read_order(cursor)) is not None:
+            yield part
 
     async def wait(self, after: int) -> None:
         if self._engine.head <= after:
@@ -290,3 +262,12 @@ class CategoryView(OrderView):
 
     def scope(self) -> Scope:
         return Scope(streams=self._names(self._category), matcher=self._scope.matcher)
+
+
+def _matching(part: Slice, matcher: Matcher | None) -> Slice:
+    """What of some documents matches."""
+    if matcher is None:
+        return part
+    matches = matcher.matches_document
+    found = [each for each in part.each() if matches(each[1])]
+    return Slice([at for at, _ in found], b"".join([line + b"\n" for _, line in found]))

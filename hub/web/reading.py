@@ -70,9 +70,9 @@ async def read(
 
 
 async def _pieces(view: View, bounds: Bounds) -> AsyncIterator[bytes]:
-    async for slices in view.slices(bounds.low, bounds.high, backwards=bounds.backwards):
-        if slices:
-            yield b"".join([each.lines for each in slices])
+    async for part in view.slices(bounds.low, bounds.high, backwards=bounds.backwards):
+        if part.lines:
+            yield part.lines
 
 
 async def _with_more(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hub.matcher import compile_matcher
 from hub.storage import derived as module
 from hub.storage import index as index_module
-from hub.storage.derived import Derived, DerivedStreams, members, positions_of
+from hub.storage.derived import Derived, DerivedStreams, members
 from hub.storage.order import OrderCursor, Slice
 from tests.storage.world import World
 
@@ -197,7 +197,7 @@ def test_what_an_earlier_stream_left_at_its_number_is_cleared(bench: Bench) -> N
 
 def test_what_fails_is_done_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(OrderCursor):
-        def read(self, *arguments: Any) -> list[Slice] | None:
+        def read(self, *arguments: Any) -> Slice | None:
             raise OSError("no")
 
     with monkeypatch.context() as patch:
@@ -224,7 +224,3 @@ def test_it_belongs_to_one_thread_at_a_time(bench: Bench) -> None:
     thread.start()
     thread.join()
     bench.check("view")
-
-
-def test_positions_of_slices() -> None:
-    assert positions_of([Slice(3, 2, b""), Slice(9, 1, b"")]) == [3, 4, 9]

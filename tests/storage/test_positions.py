@@ -129,11 +129,10 @@ class World:
 async def order_of(engine: FilesEngine, scope: Scope | None = None) -> Order:
     cursor = engine.cursor(scope or Scope(), 1, await engine.settle())
     order: Order = {}
-    while (slices := await engine.read_order(cursor)) is not None:
-        for each in slices:
-            for at, line in enumerate(each.lines.split(b"\n")[:-1], each.number):
-                parts = parts_of(line)
-                order[at] = (parts.stream, bytes(parts.payload))
+    while (part := await engine.read_order(cursor)) is not None:
+        for at, line in part.each():
+            parts = parts_of(line)
+            order[at] = (parts.stream, bytes(parts.payload))
     return order
 
 

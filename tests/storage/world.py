@@ -15,7 +15,7 @@ from hub.matcher import Matcher
 from hub.storage.index import Index
 from hub.storage.log import Log
 from hub.storage.logfile import Disk
-from hub.storage.order import OrderCursor, Slice
+from hub.storage.order import OrderCursor
 from hub.storage.plan import Scope
 from hub.storage.runs import Runs, Taken
 from hub.storage.sources import Sources
@@ -102,20 +102,10 @@ class World:
         """What a cursor finds."""
         cursor = OrderCursor(scope, low, self.head if high is None else high, backwards=backwards)
         found: list[Placed] = []
-        while (slices := cursor.read(self.index.db, self.sources)) is not None:
-            for each in slices:
-                found += self._placed(each, backwards)
+        while (part := cursor.read(self.index.db, self.sources)) is not None:
+            for number, line in part.each():
+                found.append(Placed(number, self.events[number - 1].stream, line))
         return found
-
-    def _placed(self, part: Slice, backwards: bool) -> list[Placed]:
-        lines = part.lines.split(b"\n")
-        assert lines.pop() == b""
-        assert len(lines) == part.count
-        numbers = range(part.number, part.number + part.count)
-        return [
-            Placed(number, self.events[number - 1].stream, line)
-            for number, line in zip(reversed(numbers) if backwards else numbers, lines, strict=True)
-        ]
 
     def close(self) -> None:
         self.index.close()

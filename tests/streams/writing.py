@@ -39,16 +39,9 @@ async def numbered(
     """The number and the type of each document between two numbers."""
     last = await view.settle()
     found = []
-    async for slices in view.slices(low, last if high is None else high, backwards=backwards):
-        for each in slices:
-            lines = each.lines.split(b"\n")
-            assert lines.pop() == b""
-            assert len(lines) == each.count
-            numbers = range(each.number, each.number + each.count)
-            for number, line in zip(
-                reversed(numbers) if backwards else numbers, lines, strict=True
-            ):
-                found.append((number, json.loads(line)["payload"]["type"]))
+    async for part in view.slices(low, last if high is None else high, backwards=backwards):
+        for number, line in part.each():
+            found.append((number, json.loads(line)["payload"]["type"]))
     return found
 
 
