@@ -34,7 +34,8 @@ WIDER = 8
 _ROWS = (  # one row of text: Python's SQLite takes and gives back the interpreter at each row
     "SELECT group_concat(position), group_concat(log), group_concat(revision), "
     "group_concat(offset), group_concat(count), group_concat(size) FROM ("
-    "SELECT * FROM runs r WHERE {where} ORDER BY position {order} LIMIT {limit})"
+    "SELECT position, log, revision, offset, count, size FROM runs r "
+    "WHERE {where} ORDER BY position {order} LIMIT {limit})"
 )
 
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
