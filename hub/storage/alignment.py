@@ -70,9 +70,10 @@ class Alignment:
         tails: dict[str, Tail] = {}
         for found in changed:
             log = found.log
-            if log.number:
-                self._hold_against_file(found)
             revision, offset = self._index.covered(log.number) if log.number else (0, 0)
+            if offset > found.trusted:
+                self._hold_against_file(found)
+                revision, offset = self._index.covered(log.number)
             if revision < found.version:
                 tail = Tail(log, self._path(log), revision + 1, offset, found.length)
                 tails[log.name] = tail

@@ -58,6 +58,28 @@ def format_of(
     return max(sizes, key=claim)
 
 
+def _goes_on(disk: Disk, path: Path, entry: Entry, size: int, modified: int) -> bool:
+    """Whether a file is what the index knows, perhaps with more behind it."""
+    if entry.length >= size:
+        return entry.length == size and entry.modified == modified
+    try:
+        return search.ends_with(disk, path, entry.length, entry.last_id, entry.format)
+    except OSError:
+        return False  # reading it all will tell
+
+
+def known_of(disk: Disk, path: Path, log: Log, entry: Entry) -> int:
+    """How many bytes of an open log are sure to be what the index knows."""
+    if log.damage or entry.length > log.length:
+        return 0
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    known = _goes_on(disk, path, entry, found.st_size, found.st_mtime_ns)
+    return entry.length if known else 0
+
+
 class Opening:
     """One look through an events directory. `torn` is where to keep what is cut off."""
 
@@ -99,35 +121,23 @@ class Opening:
         """Take over what the index knows of a log, and read what it does not know."""
         found = Scan(0, 0, "", IdOrder())
         log.number = entry.number if entry else 0
-        goes_on = entry is not None and self._goes_on(log, entry, size, modified)
-        if entry and goes_on:
+        path = self._path(log)
+        if entry and entry.length > size:
+            logger.error("%s has %d bytes, but %d had been written", path, size, entry.length)
+        known = entry is not None and _goes_on(self._disk, path, entry, size, modified)
+        if entry and known:
             found = _scan_of(entry)
         log.synced = trusted = found.length
         log.synced_version = found.version
-        if not goes_on or found.length < size:
-            known = entry and entry.length <= size and entry.modified != DAMAGED
-            self._read(log, found, entry.length if entry and known else None)
+        if not known or found.length < size:
+            sound = entry and entry.length <= size and entry.modified != DAMAGED
+            self._read(log, found, entry.length if entry and sound else None)
             self.changed[log] = trusted
         log.damage = found.damage
         log.length = found.length
         log.version = found.version
         log.last_id = found.last_id
         log.order = found.order
-
-    def _goes_on(self, log: Log, entry: Entry, size: int, modified: int) -> bool:
-        """Whether the file is what the index knows, perhaps with more behind it."""
-        if entry.length == size:
-            return entry.modified == modified
-        if entry.length > size:
-            written = entry.length
-            logger.error("%s has %d bytes, but %d had been written", self._path(log), size, written)
-            return False
-        try:
-            return search.ends_with(
-                self._disk, self._path(log), entry.length, entry.last_id, log.format
-            )
-        except OSError:
-            return False  # reading it all will tell
 
     def _read(self, log: Log, found: Scan, promised: int | None) -> None:
         """Read a log from where `found` ends. Of `promised` bytes nothing may be cut off.

@@ -52,10 +52,15 @@ class Walk:
             yield start, block
             start += len(block)
 
-    def blocks_before(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """The log from `start` to `end` as blocks of whole lines, the last block first."""
+    def blocks_before(
+        self, start: int, end: int, size: int | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """The log from `start` to `end` as blocks of whole lines, the last block first.
+
+        If that has a `size`, the others are larger and larger.
+        """
+        size = BLOCK if size is None else size
         while start < end:
-            size = BLOCK
             first = 0
             while not first:
                 low = max(start, end - size)
@@ -64,12 +69,13 @@ class Walk:
                     break
                 first = block.find(b"\n", 0, len(block) - 1) + 1
                 size *= 2
+            size = min(size, BLOCK)
             end = low + first
             yield end, block[first:]
 
     def backwards(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Each line with its LF and its place, the last one first."""
-        for at, block in self.blocks_before(start, end):
+        """Each line with its LF and its place, the last one first, which is found soon."""
+        for at, block in self.blocks_before(start, end, min(PROBE, BLOCK)):
             place = at + len(block)
             for line in reversed(block.split(b"\n")[:-1]):
                 place -= len(line) + 1

@@ -39,7 +39,7 @@ from hub.storage.journal import Journal
 from hub.storage.log import Committed, Guard, Log
 from hub.storage.logfile import Disk
 from hub.storage.names import Names
-from hub.storage.opening import Opening, format_of
+from hub.storage.opening import Opening, format_of, known_of
 from hub.storage.saving import Saver
 from hub.storage.sequencer import Sequencer
 from hub.storage.sources import Sources
@@ -387,4 +387,6 @@ class Store:
         for each in found:
             entry = known.pop((each.log.name, each.log.format), None)
             each.log.number = entry.number if entry else 0
+            if entry:
+                each.trusted = known_of(self.disk, self.path(each.log), each.log, entry)
         self._align([each.log for each in found], found, entries, known.values())

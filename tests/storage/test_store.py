@@ -598,6 +598,35 @@ async def test_logs_that_are_made_while_an_index_is_attached_do_not_trouble_it(
     assert store.sequencer.indexed == 3
 
 
+async def test_of_what_an_attached_index_knows_nothing_is_read(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless the file has been changed: it may be tried every few seconds, with many logs."""
+    disk = ReadCounter()
+    store = Store(directory, disk=disk)
+    await store.open()
+    for name in ("log-a", "log-b", "log-c"):
+        await asyncio.gather(*(store.append(name, one("x" * 20_000)) for _ in range(50)))
+    await store._saver._save_changed()
+    await store.append("log-b", one("not saved"))
+    await store.sequencer.settle()
+    store.sequencer._give_up()
+    await store.append("log-c", one("without a position"))
+    disk.bytes = 0
+    await store._attach()
+    assert store.sequencer.indexed == 152
+    assert disk.bytes < 150_000
+    store.sequencer._give_up()
+    path = store.path(store.logs["log-a"])
+    path.write_bytes(path.read_bytes().replace(b"x\n", b"y\n"))
+    disk.bytes = 0
+    assert "is not what it was" not in caplog.text
+    await store._attach()
+    assert f"{path} is not what it was" in caplog.text
+    assert disk.bytes > 1_000_000
+    await store.close()
+
+
 async def test_many_logs_are_saved_in_portions(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
