@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 from hub import sse
@@ -19,6 +20,12 @@ from hub.lines import lines_of_format
 
 HELD_BYTES = 4 * 1024 * 1024
 """Bytes of frames that are held for whoever comes next."""
+
+MORE_BYTES = 4 * 1024
+"""For each reader; if that is more than the above, so much is held for all of them."""
+
+MOST_BYTES = 16 * 1024 * 1024
+"""But no more than this."""
 
 HELD_BLOCKS = 4096
 """The same as a number: of one type there may be no frames in a block."""
@@ -34,10 +41,11 @@ Block = tuple[bytes, int]
 
 
 class Blocks:
-    """The blocks of all logs of an engine."""
+    """The blocks of all logs of an engine. `readers` tells how many ask for blocks."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, readers: Callable[[], int]) -> None:
         self._engine = engine
+        self._readers = readers
         self._held: OrderedDict[Key, Block] = OrderedDict()  # the one used last at the end
         self._size = 0
         self._coming: dict[Key, asyncio.Future[Block]] = {}
@@ -73,7 +81,12 @@ class Blocks:
         block = done.result()
         self._held[key] = block
         self._size += len(block[0])
-        while self._size > HELD_BYTES or len(self._held) > HELD_BLOCKS:
+        self.shed()
+
+    def shed(self) -> None:
+        """Let go what is too much for so many readers."""
+        most = max(HELD_BYTES, min(MOST_BYTES, MORE_BYTES * self._readers()))
+        while self._size > most or len(self._held) > HELD_BLOCKS:
             _, (frames, _) = self._held.popitem(last=False)
             self._size -= len(frames)
 

@@ -183,7 +183,7 @@ class Subscriptions:
         # By log, then by event type (None: all): dictionaries keep their order.
         self._live: dict[str, dict[bytes | None, _Audience]] = {}
         self._open: set[Subscription] = set()
-        self._blocks = Blocks(engine)
+        self._blocks = Blocks(engine, lambda: self.behind_count)
         self._tickers: list[asyncio.Task[None]] = []
         self._sending: deque[_Sending] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -260,11 +260,13 @@ class Subscriptions:
         audience.members[subscription] = None
         audience.next = None  # is not for this one
         self.live_count += 1
+        self._blocks.shed()
 
     def leave(self, subscription: Subscription) -> None:
         """Forget a subscriber."""
         self._unlive(subscription)
         self._open.discard(subscription)
+        self._blocks.shed()
 
     def publish(self, commit: Committed) -> None:
         """Send a committed group to the live subscribers of its log.

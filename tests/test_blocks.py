@@ -72,7 +72,7 @@ async def test_from_any_event_on_nothing_is_missing(
     engine: Counting, sizes: list[int], only: bytes | None
 ) -> None:
     log = await fill(engine, sizes)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     place = 0
     for line in log.split(b"\n")[:-1]:
         found = await walk(blocks, place, len(log), only=only)
@@ -83,7 +83,7 @@ async def test_from_any_event_on_nothing_is_missing(
 
 async def test_wherever_readers_begin_they_soon_share_what_is_read(engine: Counting) -> None:
     log = await fill(engine, [60] * 1000)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     one = await walk(blocks, 0, len(log))
     reads = engine.reads
     place = log.index(b"\n", 7 * SIZE // 3) + 1
@@ -105,7 +105,7 @@ def test_a_block_is_not_larger_than_asked_for_nor_tiny(place: int, size: int) ->
 
 async def test_who_asks_at_the_same_time_gets_the_same(engine: Counting) -> None:
     log = await fill(engine, [60] * 100)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     asked = [blocks.read(NAME, None, 0, len(log), SIZE) for _ in range(50)]
     first, *others = await asyncio.gather(*asked)
     assert engine.reads == 1
@@ -114,7 +114,7 @@ async def test_who_asks_at_the_same_time_gets_the_same(engine: Counting) -> None
 
 async def test_what_ends_with_the_log_is_not_all_that_there_is_later(engine: Counting) -> None:
     early = await fill(engine, [60] * 3)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     _, place = await blocks.read(NAME, None, 0, len(early), SIZE)
     assert place == len(early)
     log = await fill(engine, [60] * 3)
@@ -126,7 +126,7 @@ async def test_what_ends_with_the_log_is_not_all_that_there_is_later(engine: Cou
 async def test_what_is_held_is_bounded(engine: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     log = await fill(engine, [60] * 500)
     monkeypatch.setattr(module, "HELD_BYTES", 3 * SIZE)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     count = len(await walk(blocks, 0, len(log)))
     assert 0 < blocks._size == sum(len(frames) for frames, _ in blocks._held.values()) <= 3 * SIZE
     reads = engine.reads
@@ -137,12 +137,29 @@ async def test_what_is_held_is_bounded(engine: Counting, monkeypatch: pytest.Mon
     assert len(blocks._held) == 2
 
 
+async def test_many_readers_have_more_held_as_long_as_they_are_there(
+    engine: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await fill(engine, [60] * 900)
+    monkeypatch.setattr(module, "HELD_BYTES", SIZE)
+    monkeypatch.setattr(module, "MORE_BYTES", SIZE // 2)
+    monkeypatch.setattr(module, "MOST_BYTES", 8 * SIZE)
+    readers = [1]
+    blocks = Blocks(engine, lambda: readers[0])
+    for count, most in ((1, 1), (6, 3), (1000, 8), (1, 1)):
+        readers[0] = count
+        blocks.shed()
+        assert blocks._size <= most * SIZE
+        await walk(blocks, 0, len(log))
+        assert (most - 1) * SIZE // 2 < blocks._size <= most * SIZE
+
+
 async def test_a_block_that_is_too_large_to_hold(
     engine: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await fill(engine, [3 * SIZE])
     monkeypatch.setattr(module, "HELD_BYTES", SIZE)
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     frames, _ = await blocks.read(NAME, None, 0, len(log), SIZE)
     assert frames == sse.frames(split_rows(log))
     assert not blocks._held
@@ -151,7 +168,7 @@ async def test_a_block_that_is_too_large_to_hold(
 
 async def test_a_failure_is_told_and_not_held(engine: Counting) -> None:
     log = await fill(engine, [60])
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     engine.failing = True
     for _ in range(2):
         with pytest.raises(ReadFailed):
@@ -163,7 +180,7 @@ async def test_a_failure_is_told_and_not_held(engine: Counting) -> None:
 
 async def test_one_who_goes_away_does_not_take_it_from_others(engine: Counting) -> None:
     log = await fill(engine, [60])
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     one, other = (
         asyncio.ensure_future(blocks.read(NAME, None, 0, len(log), SIZE)) for _ in range(2)
     )
@@ -176,7 +193,7 @@ async def test_one_who_goes_away_does_not_take_it_from_others(engine: Counting) 
 
 async def test_if_all_go_away_a_failure_is_nobodys(engine: Counting) -> None:
     log = await fill(engine, [60])
-    blocks = Blocks(engine)
+    blocks = Blocks(engine, lambda: 1)
     engine.failing = True
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
