@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.server import HEAPS
 from tests.conftest import RunHub
 from tests.process import PATIENCE, wait_until
 
@@ -109,3 +110,32 @@ def test_a_long_opening_does_not_hold_the_end_up(tmp_path: Path) -> None:
         assert process.wait(PATIENCE) == 0
         assert time.monotonic() - began < 2
         assert "the next start reads them again" in process.stderr.read()
+
+
+_HEAPS = """
+import re, threading
+from hub.server import share_heaps
+{share}
+barrier = threading.Barrier(13)
+def work():
+    held = [bytes(1000 + n) for n in range(100)]
+    barrier.wait(); barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(12)]
+for each in threads: each.start()
+barrier.wait()
+starts = [int(line.partition("-")[0], 16) for line in open("/proc/self/maps") if " rw-p " in line]
+print(sum(start % 2**26 == 0 for start in starts))
+barrier.wait()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there the heaps are seen")
+def test_threads_share_heaps() -> None:
+    """Each beside the first begins at a multiple of 64 MiB."""
+    counts = []
+    for share in ("share_heaps()", ""):
+        code = _HEAPS.format(share=share)
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        counts.append(int(result.stdout))
+    shared, alone = counts
+    assert shared <= HEAPS - 1 < alone
