@@ -35,7 +35,7 @@ from hub.storage.plan import Scope
 from hub.storage.soundness import faults
 from hub.storage.sources import Sources, seer
 from hub.storage.store import Store
-from hub.storage.texts import PIECE
+from hub.storage.texts import PIECE, LogChanged
 from hub.storage.watches import CommitGuard, Watch, condition_conflict
 
 ATTEMPTS = 3
@@ -71,6 +71,7 @@ class FilesEngine:
         self._store = Store(directory, durability, sync_interval, disk, clock, keys)
         self._readers = threading.local()  # each reading thread's connection to the index
         self._connections: list[sqlite3.Connection] = []  # the same, to close them
+        self._looked_through = 0  # the index, when it had been opened so often
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="hub-read")
         self._search_threads = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="hub-search")
         self.on_commit: list[Callable[[Committed], None]] = self._store.on_commit
@@ -262,16 +263,35 @@ class FilesEngine:
         """Do something with a connection to the index, on a reading thread."""
         try:
             found: T = await wrap(self._with_index)(work, *args, executor=self._threads)
+        except LogChanged as error:
+            await self._look_through_index(error)
+            raise ReadFailed(f"the global order could not be read: {error}") from error
         except (OSError, sqlite3.Error) as error:
             self._condemn_if_damaged(error)
             raise ReadFailed(f"the global order could not be read: {error}") from error
         except (TypeError, ValueError, LookupError, ArithmeticError, MemoryError) as error:
-            # What stands in a long index is not looked at before it is read.
-            if await wrap(self._with_index)(_is_sound, executor=self._threads):
-                raise
-            self._store.sequencer.condemn()
-            raise ReadFailed(f"the global order could not be read: {error!r}") from error
+            await self._look_through_index(error)
+            raise
         return found
+
+    async def _look_through_index(self, error: Exception) -> None:
+        """Raise `ReadFailed` if the index is damaged; a long one has not been looked through yet.
+
+        Once each time that it is opened: this reads all of it.
+        """
+        if self._looked_through == self._store.index_opened:
+            return
+        self._looked_through = self._store.index_opened
+        try:
+            fault = await wrap(self._with_index)(_first_fault, executor=self._threads)
+        except sqlite3.Error as other:  # it was opened anew just then, or cannot be read
+            self._condemn_if_damaged(other)
+            fault = str(other)
+        else:
+            if fault:
+                self._store.sequencer.condemn()
+        if fault:
+            raise ReadFailed(f"the global order could not be read: {fault} ({error!r})") from error
 
     @contextmanager
     def _as_write_failed(self, name: str) -> Iterator[None]:
@@ -341,11 +361,8 @@ def _written(files: Sequence[tuple[str, Path]]) -> dict[str, int]:
     return found
 
 
-def _is_sound(db: sqlite3.Connection, sources: Sources) -> bool:
-    try:
-        return not any(faults(db))
-    except sqlite3.Error:
-        return False
+def _first_fault(db: sqlite3.Connection, sources: Sources) -> str | None:
+    return next((f"the index is damaged: {reason}" for _, reason in faults(db)), None)
 
 
 def _place(db: sqlite3.Connection, sources: Sources, log: Log, revision: int) -> int:

@@ -190,9 +190,10 @@ class OrderCursor:
         if any(log.format != NDJSON or log.damage for log in logs):
             return None
         text = text_of(runs, sources, backwards=self._backwards)
-        if text is None:
+        count = sum(counts)
+        if text is None or text.count(b"\n") != count:
             return None
-        if sum(counts) == len(counts):
+        if count == len(counts):
             return Slice(positions, text)
         each = map(range, positions, map(add, positions, counts))
         return Slice(list(chain.from_iterable(map(self._in_order, each))), text)
@@ -214,6 +215,8 @@ class OrderCursor:
         """What a reader gets of a run."""
         sees, position, count = self._sees, row[0], row[4]
         text = _as_documents(row, text, sources)
+        if (there := text.count(b"\n")) != count:
+            raise ValueError(f"there are {there} lines, and the index knows of {count} events")
         own = range(position, position + count)
         if sees is None and position >= self._from and own[-1] <= self._to:
             return self._in_order(own), reversed_lines(text) if self._backwards else text

@@ -34,6 +34,10 @@ Row = tuple[int, int, int, int, int, int]
 _OFFSET = itemgetter(3)
 
 
+class LogChanged(OSError):
+    """The file of a log holds something else than the index knows of it: either is damaged."""
+
+
 class Columns(Struct):
     """The same of many runs, in the order in which they are wanted.
 
@@ -147,7 +151,7 @@ def _spans(own: list[Row]) -> Iterator[list[Row]]:
     yield span
 
 
-def unreadable(row: Row, sources: Sources, error: Exception) -> OSError:
+def unreadable(row: Row, sources: Sources, error: Exception) -> LogChanged:
     """What is said of a log whose file was changed behind the hub's back."""
     path, first, last = sources.path(sources.numbered(row[1])), row[2], row[2] + row[4] - 1
-    return OSError(f"{path} is damaged between lines {first} and {last}: {error}")
+    return LogChanged(f"{path} is damaged between lines {first} and {last}: {error}")

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -36,7 +37,7 @@ from hub.formats import Batch
 from hub.matcher import compile_matcher
 from hub.options import Durability
 from hub.selector import Condition, query_of_types
-from hub.storage import index, order, places, watches
+from hub.storage import index, order, places, soundness, watches
 from hub.storage.index import Index
 from hub.storage.logfile import Disk
 from hub.storage.order import OrderCursor
@@ -319,6 +320,38 @@ async def test_a_long_index_whose_numbers_are_none_is_found_by_who_reads_it(
                 await engine.read_order(cursor)
         await engine.close()
     assert "the index is damaged: there are no positions until the next start" in caplog.text
+
+
+@pytest.mark.parametrize("which", ["index", "file"])
+async def test_where_a_log_and_a_long_index_differ_the_one_that_is_damaged_is_told(
+    events: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, which: str
+) -> None:
+    monkeypatch.setattr(index, "CHECKED_BYTES", 0)
+    engine = FilesEngine(events)
+    await engine.open()
+    await fill(engine)
+    path = engine.file(NAME)
+    await engine.close()
+    look = Mock(wraps=soundness.faults)
+    monkeypatch.setattr(files, "faults", look)
+    engine = FilesEngine(events)
+    await engine.open()
+    if which == "index":
+        with closing(sqlite3.connect(events / ".hub" / "index.sqlite")) as db:
+            db.execute("UPDATE runs SET count = count + 1 WHERE position = 1")
+            db.commit()
+    else:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\0", 1))
+    for _ in range(3):
+        cursor = engine.cursor(Scope(), 1, 3)
+        with pytest.raises(ReadFailed) as told:
+            await engine.read_order(cursor)
+        damaged = "index is damaged" if which == "index" else f"{path} is damaged"
+        if not engine._store.sequencer.condemned:
+            assert damaged in str(told.value)
+    assert engine._store.sequencer.condemned == (which == "index")
+    assert look.call_count == 1
+    await engine.close()
 
 
 async def test_a_derived_stream_that_cannot_be_followed_for_damage_is_made_anew(

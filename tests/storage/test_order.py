@@ -18,6 +18,7 @@ from hub.storage.logfile import Disk
 from hub.storage.order import documents_at
 from hub.storage.plan import Scope
 from hub.storage.sources import seer
+from hub.storage.texts import LogChanged
 from tests.storage.disks import FaultyDisk
 from tests.storage.scopes import Test, groups, make_world, scopes
 from tests.storage.world import World
@@ -293,6 +294,18 @@ def test_what_is_no_event_any_more_is_named(world: World, name: str, bad: bytes)
     if name == "log-a":
         with pytest.raises(OSError, match="is damaged between lines 1 and"):
             documents_at(world.index.db, world.sources, [position])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_index_that_counts_otherwise_than_the_file_is_not_believed(
+    world: World, backwards: bool, count: int
+) -> None:
+    """Else the events behind would be told at positions that are not theirs."""
+    world.index.db.execute("UPDATE runs SET count = ? WHERE position = 5", (count,))
+    for scope in (Scope(), Scope(streams=["log-a"]), Scope(query_of_types(["A"]))):
+        with pytest.raises(LogChanged, match=f"are 3 lines, .* knows of {count} events"):
+            world.read(scope, backwards=backwards)
 
 
 def test_where_no_event_is_there_is_no_document(world: World) -> None:
