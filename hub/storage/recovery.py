@@ -128,11 +128,13 @@ class _Taking(ABC):
 
     def take(self, chunk: bytes) -> bool:
         """Take in whole lines; return False at the first that is not an event."""
-        if chunk.startswith(UNFINISHED):
-            return False
-        unfinished = chunk.find(b"\n" + UNFINISHED) + 1
-        if unfinished:
-            self.take(chunk[:unfinished])
+        marked = 0 if chunk.startswith(UNFINISHED) else chunk.find(b"\n" + UNFINISHED) + 1
+        if marked or chunk.startswith(UNFINISHED):
+            if marked and not self.take(chunk[:marked]):
+                return False
+            if self.open:  # what is unfinished begins with a commit: the mark is none
+                self.found.damage = f"line {self.next_line}: it begins with a NUL, inside a commit"
+                self.found.zeroed = True
             return False
         try:
             self._add(chunk)

@@ -406,7 +406,7 @@ def test_with_any_part_of_documents_zeroed_what_lies_before_is_served() -> None:
             number = max(n for n, place in enumerate(places) if place <= at)
             found = documents_scanned(content)
             assert found.length == max(end for end in ENDS if end <= at)
-            marked = size == 1 and at in places
+            marked = size == 1 and at in ENDS
             to_the_end = not content[at:].strip(b"\0") or b"\n" not in content[at:]
             if marked or to_the_end:
                 assert found.damage is None
