@@ -107,6 +107,14 @@ class GroupFiles:
         self._files.make(log, self._path(log), sync=self._sync)
         log.made = True
 
+    async def sync(self, log: Log) -> None:
+        """Put on disk what a log has, and its name. Raises `OSError`, `Unsynced`, `LogDamaged`."""
+        if log.unsound:  # another sync would succeed, and tell nothing
+            await self.reopen(log)
+        length, version = log.length, log.version
+        await self.in_thread(logfile.sync, self._disk, self._path(log), True)
+        log.synced, log.synced_version = length, version
+
     async def reopen(self, log: Log) -> None:
         """Make a log sound again whose sync failed. Raises `OSError` while that fails, too.
 

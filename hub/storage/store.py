@@ -197,8 +197,13 @@ class Store:
         """Do something to the catalog, to its end even if nobody waits any more."""
         task = asyncio.get_running_loop().create_task(work)
         self._definitions.add(task)
-        task.add_done_callback(self._definitions.discard)
+        task.add_done_callback(self._defined)
         await asyncio.shield(task)
+
+    def _defined(self, task: asyncio.Task[None]) -> None:
+        self._definitions.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to who waits, if anybody does
 
     async def seal(self, log: Log) -> None:
         """Let a log take no more events, for good. What is pending is written. Raises `OSError`."""
@@ -209,7 +214,7 @@ class Store:
             before, log.closed = log.closed, True
             record = Record(log.name, closed=True)
             try:
-                await self._writer.settle(log)
+                await self._writer.sync(log)
                 await wrap(self._catalog.put)(record)
             except BaseException:
                 log.closed = before or self._catalog.find(log.name) == record

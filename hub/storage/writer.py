@@ -125,16 +125,22 @@ class Writer:
         """Make the file of a new log, empty. Raises `LogUnavailable`."""
         if log.pending is not None or log.made:
             return  # whoever writes to it makes it
-        log.pending = []  # this is its writer task for a moment
-        await asyncio.shield(self._begin(self._make_only(log)))
-
-    async def _make_only(self, log: Log) -> None:
         try:
-            await self._files.make(log)
+            await self._alone(log, self._files.make(log))
         except OSError as error:
             raise self._failed(log, error) from error
-        finally:
-            await self._drain(log)
+
+    async def sync(self, log: Log) -> None:
+        """Put on disk what a sealed log has, and its name, whatever else is promised.
+
+        Raises `OSError`, `LogDamaged`.
+        """
+        await self.settle(log)
+        try:
+            await self._alone(log, self._files.sync(log))
+        except Unsynced as failure:
+            self._distrust(log)
+            raise failure.cause from failure
 
     async def look(self, log: Log) -> None:
         """Take in what somebody appended by hand, unless the log is being written.
@@ -145,8 +151,7 @@ class Writer:
         if log.unsound:
             return  # what is too much in the file may be a write that was refused
         if log.pending is None and not log.damage and not self._closing.is_set():
-            log.pending = []  # this is its writer task for a moment
-            await asyncio.shield(self._begin(self._look(log)))
+            await self._alone(log, self._look(log))
 
     def _drain_all(self) -> None:
         logs, self._soon = self._soon, []
@@ -158,8 +163,24 @@ class Writer:
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to who waits, if anybody does
+
+    async def _alone(self, log: Log, work: Coroutine[None, None, None]) -> None:
+        """Do something to a log that nothing is pending on, as its writer task; to the end."""
+        log.pending = []
+        await asyncio.shield(self._begin(self._and_drain(log, work)))
+
+    async def _and_drain(self, log: Log, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        finally:
+            await self._drain(log)
 
     async def _look(self, log: Log) -> None:
         path = self.path(log)
@@ -171,8 +192,6 @@ class Writer:
                 await self._take_in(log, size)
         except (OSError, HubError) as error:
             logger.debug("log %s: %s", log.name, error)  # damage has been logged
-        finally:
-            await self._drain(log)
 
     async def _drain(self, log: Log) -> None:
         """The log's writer task: commit groups until nothing is pending."""
@@ -365,15 +384,8 @@ class Writer:
     async def _mend(self, log: Log) -> None:
         """Reopen a log whose sync failed. While somebody writes to it, he will do it."""
         if log.pending is None:
-            log.pending = []  # this is its writer task for a moment
-            await asyncio.shield(self._begin(self._reopen_only(log)))
-
-    async def _reopen_only(self, log: Log) -> None:
-        try:
             with suppress(OSError, LogDamaged):  # damage has been logged
-                await self._files.reopen(log)
-        finally:
-            await self._drain(log)
+                await self._alone(log, self._files.reopen(log))
 
     async def close(self) -> None:
         """Take no more batches, commit what is pending, sync, and end the threads."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import shutil
 import sqlite3
@@ -33,7 +34,7 @@ from hub.errors import (
     UnknownStream,
 )
 from hub.event import IdOrder, Limits, id_at
-from hub.formats import Batch
+from hub.formats import TSV, Batch
 from hub.matcher import compile_matcher
 from hub.options import Durability
 from hub.storage import derived, saving, syncing
@@ -768,6 +769,58 @@ async def test_what_is_sealed_takes_what_is_pending_and_nothing_else(
     assert store.logs[NAME].version == 5
 
 
+class Syncs(Disk):
+    """Tells what was put on disk, and when a record was."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+        own = {"fdatasync": self._sync, "fsync": self._sync, "replace": self._replace}
+        vars(self).update(own)
+
+    def _sync(self, fd: int) -> None:
+        self.told.append(os.readlink(f"/proc/self/fd/{fd}"))
+        os.fsync(fd)
+
+    def _replace(self, old: Path, new: Path) -> None:
+        self.told.append(f"record {new.stem}")
+        os.replace(old, new)
+
+
+@pytest.mark.parametrize("durability", [Durability.OS, Durability.INTERVAL])
+@pytest.mark.parametrize("empty", [False, True])
+async def test_what_is_sealed_is_on_disk_before_that_is_said(
+    directory: Path, durability: Durability, empty: bool
+) -> None:
+    """Whatever is promised of events: without its file, nobody would know that it is sealed."""
+    disk = Syncs()
+    store = Store(directory, durability, sync_interval=3600, disk=disk)
+    await store.open()
+    await (store.make(NAME, TSV) if empty else store.append(NAME, one("data")))
+    disk.told.clear()
+    await store.seal(store.logs[NAME])
+    said = disk.told.index(f"record {NAME}")
+    assert disk.told[:2] == [str(store.path(store.logs[NAME])), str(directory)]
+    assert said > 1
+    await store.close()
+
+
+async def test_what_cannot_be_put_on_disk_is_not_sealed(directory: Path) -> None:
+    disk = FaultyDisk("fdatasync", 1, errno.EIO)
+    store = Store(directory, Durability.OS, disk=disk)
+    await store.open()
+    await store.append(NAME, one("data"))
+    log = store.logs[NAME]
+    with pytest.raises(OSError, match="Input/output"):
+        await store.seal(log)
+    assert disk.fired
+    assert not log.closed
+    await store.append(NAME, one("more"))
+    await store.seal(log)
+    assert (log.version, log.synced, log.unsound) == (2, log.length, False)
+    await store.close()
+
+
 @pytest.mark.parametrize("work", ["seal", "derive", "underive"])
 async def test_a_definition_is_not_broken_off(
     directory: Path, open_store: OpenStore, work: str
@@ -798,6 +851,25 @@ async def test_a_definition_is_not_broken_off(
     )
     store = await open_store()
     assert (store.logs[NAME].closed, set(store.derived)) == known
+
+
+async def test_the_failure_of_what_nobody_waits_for_is_nobodys(open_store: OpenStore) -> None:
+    disk = FaultyDisk("open", 10**9, errno.EIO, lasting=True)
+    store = await open_store(disk=disk)
+    disk.left = 1
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    for work in (store.derive("view", VIEW), store.make("new", TSV)):
+        doing = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        doing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doing
+    await eventually(lambda: not store._definitions and not store._writer._tasks)
+    gc.collect()
+    assert disk.fired
+    assert not told
+    disk.healed = True
 
 
 @pytest.mark.parametrize("call", ["open", "pwrite", "fsync"])
