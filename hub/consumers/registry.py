@@ -217,8 +217,13 @@ class Consumers:
         """Let a change come to its end, also when nobody waits for it any more."""
         task = asyncio.get_running_loop().create_task(change)
         self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
+        task.add_done_callback(self._changed)
         return await asyncio.shield(task)
+
+    def _changed(self, task: asyncio.Task[Any]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to who waits, if anybody does
 
     async def _put(self, definition: Definition) -> tuple[Consumer, bool]:
         progress = _beginning(definition)

@@ -204,6 +204,7 @@ class Feed:
         task = self._pieces.get(key)
         if task is None or (task.done() and _is_of_no_use(task, head)):
             task = asyncio.get_running_loop().create_task(self._framer.read(view, place, head))
+            task.add_done_callback(_ended)
             self._pieces[key] = task
             self._pieces.move_to_end(key)
             if len(self._pieces) > REMEMBERED:
@@ -214,6 +215,11 @@ class Feed:
             if self._pieces.get(key) is task:
                 del self._pieces[key]
             raise
+
+
+def _ended(task: asyncio.Task[Framed]) -> None:
+    if not task.cancelled():
+        task.exception()  # told to who waits, if anybody does
 
 
 def _is_of_no_use(task: asyncio.Task[Framed], head: int) -> bool:

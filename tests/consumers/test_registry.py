@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -549,6 +550,27 @@ async def test_closing_is_quick_whatever_is_being_folded(
         await trying
     assert Checkpoints(directory).read("good")[1].position == 3
     assert Checkpoints(directory).read("bad")[1].error is None
+
+
+async def test_the_failure_of_a_change_that_nobody_waits_for_is_nobodys(
+    open_consumers: Open,
+) -> None:
+    consumers = await open_consumers()
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        raise UnknownConsumer("somebody else has removed it")
+
+    changing = asyncio.ensure_future(consumers._whole(fail()))
+    await asyncio.sleep(0)
+    changing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await changing
+    await eventually(lambda: not consumers._changes)
+    gc.collect()
+    assert not told
 
 
 async def test_a_change_that_nobody_waits_for_is_made_whole(
