@@ -171,7 +171,7 @@ def test_posting_does_not_wait_for_folding(run_hub: RunHub) -> None:
     finally:
         stop.set()
         folding.join()
-    assert statistics.median(during) < 5 * statistics.median(before) + 0.025  # of a busy machine
+    assert statistics.median(during) < 5 * statistics.median(before) + 0.005
     assert sorted(during)[len(during) * 95 // 100] < 0.1
 
 
