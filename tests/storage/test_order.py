@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,18 @@ from tests.storage.scopes import Test, groups, make_world, scopes
 from tests.storage.world import World
 
 bounds = st.tuples(st.integers(-3, 80), st.integers(0, 80)) | st.just((1, 1000))
+
+
+class Noting(Disk):
+    """Notes how many bytes each read asks for."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        vars(self)["pread"] = self._pread
+
+    def _pread(self, fd: int, size: int, at: int) -> bytes:
+        self.sizes.append(size)
+        return os.pread(fd, size, at)
 
 
 @pytest.fixture(autouse=True)
@@ -177,19 +190,12 @@ def test_what_is_passed_over_is_not_held(tmp_path: Path, monkeypatch: pytest.Mon
     for n in range(100):  # another log between them, so that each is a run of its own
         for kind in "ABB":
             world.add([("log-a", [{"type": kind, "n": n}]), ("log-b", [{"type": "C"}])])
-    sizes = []
-
-    class Noting(Disk):
-        def pread(self, fd: int, size: int, at: int) -> bytes:
-            sizes.append(size)
-            return super().pread(fd, size, at)
-
-    world.sources.disk = Noting()
+    disk = world.sources.disk = Noting()
     for backwards in (False, True):
         found = world.read(Scope(query_of_types(["A"])), backwards=backwards)
         assert len(found) == 100
-    assert max(sizes) <= 2 * texts.PIECE + texts.GAP
-    assert len(sizes) < 60
+    assert max(disk.sizes) <= 2 * texts.PIECE + texts.GAP
+    assert len(disk.sizes) < 60
     world.close()
 
 
@@ -223,23 +229,16 @@ def test_what_lies_together_is_read_together(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(texts, "PIECE", 10**6)
     monkeypatch.setattr(order, "ROWS", 10**6)
     monkeypatch.setattr(order, "WINDOW", 10**6)
-    calls = []
-
-    class Noting(Disk):
-        def pread(self, fd: int, size: int, at: int) -> bytes:
-            calls.append(size)
-            return super().pread(fd, size, at)
-
-    world.sources.disk = Noting()
+    disk = world.sources.disk = Noting()
     for scope in (Scope(), Scope(streams=["log-a"]), Scope(query_of_types(["A", "B"]))):
         for backwards in (False, True):
-            calls.clear()
+            disk.sizes.clear()
             cursor = order.OrderCursor(scope, 1, world.head, backwards=backwards)
             part = cursor.read(world.index.db, world.sources)
             assert part
             assert len(part.numbers) == len(world.read(scope))
             assert cursor.read(world.index.db, world.sources) is None
-            assert len(calls) <= 2 + len(world.by_name)
+            assert len(disk.sizes) <= 2 + len(world.by_name)
 
 
 @pytest.mark.parametrize("backwards", [False, True])

@@ -821,6 +821,13 @@ async def test_what_cannot_be_put_on_disk_is_not_sealed(directory: Path) -> None
     await store.close()
 
 
+def defining(store: Store, work: str) -> Coroutine[None, None, None]:
+    """Something that is said of a stream."""
+    if work == "seal":
+        return store.seal(store.logs[NAME])
+    return store.derive("view", VIEW) if work == "derive" else store.underive("old")
+
+
 @pytest.mark.parametrize("work", ["seal", "derive", "underive"])
 async def test_a_definition_is_not_broken_off(
     directory: Path, open_store: OpenStore, work: str
@@ -829,12 +836,7 @@ async def test_a_definition_is_not_broken_off(
     store = await open_store()
     await store.append(NAME, one("data"))
     await store.derive("old", VIEW)
-    works: dict[str, Callable[[], Coroutine[None, None, None]]] = {
-        "seal": lambda: store.seal(store.logs[NAME]),
-        "derive": lambda: store.derive("view", VIEW),
-        "underive": lambda: store.underive("old"),
-    }
-    doing = asyncio.create_task(works[work]())
+    doing = asyncio.create_task(defining(store, work))
     await asyncio.sleep(0)
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -899,15 +901,10 @@ async def test_after_a_fault_memory_is_what_the_next_start_finds(
     store = await open_store(disk=disk)
     await store.append(NAME, one("data"))
     await store.derive("old", VIEW)
-    works: dict[str, Callable[[], Coroutine[None, None, None]]] = {
-        "seal": lambda: store.seal(store.logs[NAME]),
-        "derive": lambda: store.derive("view", VIEW),
-        "underive": lambda: store.underive("old"),
-    }
     disk.left = number
     failed = False
     try:
-        await works[work]()
+        await defining(store, work)
     except OSError:
         failed = True
     disk.healed = True
