@@ -7,7 +7,9 @@ take a `chunk` take whole lines, each closed by LF; a `line` may have its LF.
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -18,6 +20,8 @@ from hub.document import KEYS, Keys, Metadata, id_of, row_reader, type_of
 from hub.errors import InvalidEvent, LogDamaged
 from hub.event import fits_header, ids_fit_header
 from hub.formats import NOT_JSON, TSV, Row, split_rows
+
+_LF = ord("\n")
 
 _UNFIT_ID = "its metadata.id is empty, or holds what a header cannot carry"
 
@@ -137,6 +141,12 @@ def _split(chunk: bytes) -> list[bytes]:
     lines = chunk.split(b"\n")
     lines.pop()
     return lines
+
+
+def line_breaks(data: bytes) -> int:
+    """How many LF there are; `bytes.count` looks at each byte by itself, this passes over lines."""
+    last = deque(enumerate(io.BytesIO(data), 1), maxlen=1)
+    return last[0][0] - (data[-1] != _LF) if last else 0
 
 
 def reversed_lines(text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub.document import Keys, Metadata
 from hub.errors import InvalidEvent, LogDamaged
 from hub.formats import NDJSON, TSV
-from hub.lines import check_documents, lines_of_format, reversed_lines
+from hub.lines import check_documents, line_breaks, lines_of_format, reversed_lines
 from tests import examples
 from tests.documents import commit, payloads, spellings, written
 
@@ -226,6 +226,11 @@ def test_a_document_as_deep_as_a_payload_may_be_is_read() -> None:
     chunk = commit("abcd", 0, payload)
     assert check_documents(chunk, "abcd")
     assert DOCUMENTS.rows(chunk)[0][2] == payload
+
+
+@given(st.binary(max_size=40) | st.text("a\n\r", max_size=40).map(str.encode))
+def test_line_breaks_are_counted(data: bytes) -> None:
+    assert line_breaks(data) == data.count(b"\n")
 
 
 def test_lines_reversed() -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from hub.document import Keys
 from hub.event import file_name
+from hub.lines import line_breaks
 from hub.storage import search
 from hub.storage.index import SELECT_RUNS, Entry, Run, _checked
 from hub.storage.logfile import Disk, opened
@@ -166,7 +167,7 @@ class IndexCheck:
                 place, revision = run.offset + run.size, run.revision + run.count
                 text = window.read(run.offset, run.size)
                 advance(run.size)
-                if zlib.crc32(text) == run.checksum and text.count(b"\n") == run.count:
+                if zlib.crc32(text) == run.checksum and line_breaks(text) == run.count:
                     self.events += run.count
                     lost += not self._is_found(db, run, text, entry.format)
                     if bad:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hub.document import documents
 from hub.formats import NDJSON, split_rows
-from hub.lines import reversed_lines
+from hub.lines import line_breaks, reversed_lines
 from hub.storage.plan import By, Plan, Planner, Scope, as_json, keys_of
 from hub.storage.sources import Sources, seer
 from hub.storage.texts import PIECE, Columns, Queue, Row, text_of, texts_of, unreadable
@@ -191,7 +191,7 @@ class OrderCursor:
             return None
         text = text_of(runs, sources, backwards=self._backwards)
         count = sum(counts)
-        if text is None or text.count(b"\n") != count:
+        if text is None or line_breaks(text) != count:
             return None
         if count == len(counts):
             return Slice(positions, text)
@@ -215,7 +215,7 @@ class OrderCursor:
         """What a reader gets of a run."""
         sees, position, count = self._sees, row[0], row[4]
         text = _as_documents(row, text, sources)
-        if (there := text.count(b"\n")) != count:
+        if (there := line_breaks(text)) != count:
             raise ValueError(f"there are {there} lines, and the index knows of {count} events")
         own = range(position, position + count)
         if sees is None and position >= self._from and own[-1] <= self._to:

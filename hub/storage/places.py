@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from hub.lines import line_breaks
 from hub.storage.logfile import Disk, opened
 
 BLOCK = 256 * 1024
@@ -104,7 +105,7 @@ class Walk:
         """The place behind so many lines from `start` on."""
         while lines > 0 and start < self.end:
             block = self.read(start, min(start + BLOCK, self.end))
-            here = block.count(b"\n")
+            here = line_breaks(block)
             if here >= lines:
                 return start + _behind(block, lines)
             lines -= here
@@ -114,7 +115,7 @@ class Walk:
     def count(self, start: int, end: int) -> int:
         """How many lines stand between two places."""
         return sum(
-            self.read(at, min(at + BLOCK, end)).count(b"\n") for at in range(start, end, BLOCK)
+            line_breaks(self.read(at, min(at + BLOCK, end))) for at in range(start, end, BLOCK)
         )
 
     def last_lines(self, count: int, start: int) -> int:
@@ -124,7 +125,7 @@ class Walk:
         while start < end:
             low = max(start, end - BLOCK)
             block = self.read(low, end)
-            lines = block.count(b"\n")
+            lines = line_breaks(block)
             if lines >= count:
                 at = len(block)
                 for _ in range(count):

@@ -16,7 +16,7 @@ from hub.document import documents
 from hub.engines.base import Engine, Scope, Slice
 from hub.errors import UnknownStream
 from hub.formats import NDJSON, split_rows
-from hub.lines import reversed_lines
+from hub.lines import line_breaks, reversed_lines
 from hub.matcher import Matcher
 from hub.streams.waiting import Waiting
 
@@ -144,12 +144,12 @@ class LogView(View):
             if backwards:
                 lines = await self._engine.read_back(self.name, start, end)
                 end -= len(lines)
-                revisions = range(high - lines.count(b"\n") + 1, high + 1)
+                revisions = range(high - line_breaks(lines) + 1, high + 1)
                 high = revisions[0] - 1
             else:
                 lines = await self._engine.read(self.name, start, end)
                 start += len(lines)
-                revisions = range(low, low + lines.count(b"\n"))
+                revisions = range(low, low + line_breaks(lines))
                 low += len(revisions)
                 self._next = (low, start)
             text = self._documents(lines, revisions[0])
