@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 
 import uvloop
-from aiohttp import web
+from aiohttp import http_writer, web
 
 from hub.engines.files import FilesEngine
 from hub.errors import StartupError
@@ -43,7 +43,14 @@ HEAPS = 2
 """That all threads share. By itself, the system's allocator gives each of them its own, which
 keeps some of what was freed, and gives the rest back only to ask for it again."""
 
-_M_ARENA_MAX = -8  # mallopt(3)
+KEPT_BYTES = 16 * 1024 * 1024
+"""Of what was freed, what each heap keeps at its end. Pieces of a megabyte come and go; were they
+given back each time, the system would have to clear pages for the next one."""
+
+LARGE_BYTES = 8 * 1024 * 1024
+"""What is larger lies outside the heaps, and is given back at once."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +58,9 @@ logger = logging.getLogger(__name__)
 def run(options: Options, announce: Callable[[str], object] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is told the URL. Raises `StartupError`."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    share_heaps()
+    set_up_heaps()
+    # aiohttp joins what it sends on account of asyncio's `writelines`; uvloop's is sound and quick.
+    http_writer.SKIP_WRITELINES = False
     _raise_open_files()
     uvloop.run(_serve(options, announce))
 
@@ -123,11 +132,13 @@ async def _listen(runner: web.AppRunner, options: Options) -> str:
     return url
 
 
-def share_heaps() -> None:
-    """Let threads that begin from now on share `HEAPS`. Without GNU's C library: nothing."""
+def set_up_heaps() -> None:
+    """Let threads share heaps, and these keep what is freed. Without GNU's C library: nothing."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, HEAPS)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def _raise_open_files() -> None:

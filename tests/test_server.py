@@ -114,8 +114,8 @@ def test_a_long_opening_does_not_hold_the_end_up(tmp_path: Path) -> None:
 
 _HEAPS = """
 import re, threading
-from hub.server import share_heaps
-{share}
+from hub.server import set_up_heaps
+{set_up}
 barrier = threading.Barrier(13)
 def work():
     held = [bytes(1000 + n) for n in range(100)]
@@ -130,12 +130,41 @@ barrier.wait()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there the heaps are seen")
-def test_threads_share_heaps() -> None:
+def test_threads_set_up_heaps() -> None:
     """Each beside the first begins at a multiple of 64 MiB."""
     counts = []
-    for share in ("share_heaps()", ""):
-        code = _HEAPS.format(share=share)
+    for set_up in ("set_up_heaps()", ""):
+        code = _HEAPS.format(set_up=set_up)
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         counts.append(int(result.stdout))
     shared, alone = counts
     assert shared <= HEAPS - 1 < alone
+
+
+_PIECES = """
+import resource, threading
+from hub.server import set_up_heaps
+{set_up}
+def pieces(count):
+    for _ in range(count):
+        [b"x" * 2**20 + bytes([n]) for n in range(8)]
+def work():
+    pieces(1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    pieces(20)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there pages are counted")
+def test_pieces_that_come_and_go_need_no_new_pages() -> None:
+    counts = []
+    for set_up in ("set_up_heaps()", ""):
+        code = _PIECES.format(set_up=set_up)
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        counts.append(int(result.stdout))
+    kept, given_back = counts
+    assert kept < given_back / 10
