@@ -64,6 +64,7 @@ class Connection(web.RequestHandler):
 
     def _begin(self, path: str, stored: Stored) -> None:
         self._under_way = self._request_in_progress = True
+        self._express.polling.asked()
         stored.receipt.add_done_callback(partial(self._end, path, stored))
         assert self._manager is not None  # noqa: S101 - so it is while it is open
         assert self._parser is not None  # noqa: S101
@@ -86,6 +87,7 @@ class Connection(web.RequestHandler):
         if transport is None or transport.is_closing():  # the client has gone
             return
         transport.write(data)
+        self._express.polling.answered(self._loop)
         if self._close or self._force_close:
             transport.close()
             return

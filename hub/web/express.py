@@ -19,6 +19,7 @@ from aiohttp import HttpVersion11, web
 
 from hub.engines.base import Receipt
 from hub.web.bodies import SMALL
+from hub.web.busypoll import BusyPoll
 from hub.web.context import Context
 from hub.web.created import created, whole
 from hub.web.errors import failed
@@ -79,6 +80,7 @@ class Express:
 
     def __init__(self, hub: Context, ways: Ways, doors: Mapping[Any, Door]) -> None:
         self.ways = ways
+        self.polling = BusyPoll()
         self._hub = hub
         self._doors = doors
 

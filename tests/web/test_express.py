@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from hub.errors import DiskFull
-from hub.web import express
+from hub.web import busypoll, express
 from hub.web.bodies import SMALL
-from hub.web.express import Express, Stored, Ways
+from hub.web.express import EXPRESS, Express, Stored, Ways
 from tests.conftest import Client, StartHub
 from tests.web.test_created import LAST, lines_of
 from tests.web.wire import Answer, exchange, refused
@@ -123,6 +124,27 @@ async def test_whatever_is_special_goes_the_other_way(
     taken.clear()
     assert (await first_answer(hub, message)).status == status
     assert taken in ([None], [])
+
+
+async def test_the_loop_stays_awake_for_who_asks_again_at_once(
+    hub: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(busypoll, "SECONDS", 0.1)
+    await known(hub)
+    polling = hub.app[EXPRESS].polling
+    for _ in range(busypoll.TRIES):
+        assert not polling.awake
+        await first_answer(hub, request(b"/a-channel", b"x"))
+    assert polling.awake
+    answers = await exchange(hub, request(b"/a-channel", b"x") * busypoll.MOST + CLOSE)
+    assert answers.raw.count(b"HTTP/1.1 201") == busypoll.MOST
+    times = 0
+    while polling.awake:
+        await asyncio.sleep(0.15)
+        assert not polling.awake
+        await first_answer(hub, request(b"/a-channel", b"x"))
+        times += 1
+    assert times > 1  # the requests that came at once are why it goes on
 
 
 @pytest.mark.parametrize("close", [LAST, b""])
