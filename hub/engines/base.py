@@ -7,9 +7,9 @@ engine gives out and takes back; for the `files` engine they are byte offsets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from hub.document import Draft, Keys
 from hub.formats import Batch
@@ -138,7 +138,7 @@ class Engine(Protocol):
         draft: Draft,
         expected: int | None = None,
         condition: Condition | None = None,
-    ) -> Coroutine[Any, Any, Receipt]:
+    ) -> Awaitable[Receipt]:
         """Commit events to a stream, all or none, and wait until their position can be told.
 
         Without a condition they are on their way when this returns. `expected`

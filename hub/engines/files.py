@@ -11,11 +11,11 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiofiles.os import wrap
 
@@ -27,6 +27,7 @@ from hub.matcher import Matcher
 from hub.options import Durability
 from hub.selector import Condition
 from hub.storage import places, search
+from hub.storage.confirming import Confirming
 from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, Reading, ReadTooMuch
@@ -69,6 +70,7 @@ class FilesEngine:
     ) -> None:
         self.keys = keys
         self._store = Store(directory, durability, sync_interval, disk, clock, keys)
+        self._confirming = Confirming(self._store.sequencer)
         self._readers = threading.local()  # each reading thread's connection to the index
         self._connections: list[sqlite3.Connection] = []  # the same, to close them
         self._looked_through = 0  # the index, when it had been opened so often
@@ -82,6 +84,7 @@ class FilesEngine:
 
     async def close(self) -> None:
         await self._store.close()
+        await self._confirming.close()
         self._threads.shutdown()
         self._search_threads.shutdown()
         for db in self._connections:
@@ -142,16 +145,11 @@ class FilesEngine:
         draft: Draft,
         expected: int | None = None,
         condition: Condition | None = None,
-    ) -> Coroutine[Any, Any, Receipt]:
+    ) -> Awaitable[Receipt]:
         if condition is not None:
-            return self._secured(self._commit_if(name, draft, expected, condition))
+            return self._confirming.secured(self._commit_if(name, draft, expected, condition))
         guard = None if expected is None else CommitGuard(expected)
-        return self._secured(self._store.commit(name, draft, guard))
-
-    async def _secured(self, commit: Awaitable[Receipt]) -> Receipt:
-        receipt = await commit
-        await self._store.sequencer.secure(receipt.position)
-        return receipt
+        return self._confirming.confirmed(self._store.commit(name, draft, guard))
 
     async def _commit_if(
         self, name: str, draft: Draft, expected: int | None, condition: Condition

@@ -41,22 +41,36 @@ class Promises:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub-journal")
         self._failing = False
 
+    def keep_now(self, position: int) -> bool:
+        """Whether a position outlasts a crash, without waiting for a sync."""
+        if self._kept >= position or self._indexed() >= position:
+            return True
+        if self._sync:
+            return False
+        records = self._records(position)
+        return bool(records) and self._append(records)
+
     async def keep(self, position: int) -> bool:
         """Wait until a position outlasts a crash; False if only the index can see to that.
 
         Cancelling is safe.
         """
-        while self._kept < position and self._indexed() < position:
+        while not self.keep_now(position):
+            if not self._sync:
+                return False
             if self._task is None:
-                records = self._given(max(self._kept, self._indexed()))
-                if not records or records[-1].last < position:
+                records = self._records(position)
+                if not records:
                     return False
-                if not self._sync:
-                    return self._append(records)
                 self._task = asyncio.get_running_loop().create_task(self._append_in_thread(records))
             if not await asyncio.shield(self._task):
                 return False
         return True
+
+    def _records(self, position: int) -> list[Record]:
+        """What the journal lacks; nothing if that does not reach to a position."""
+        records = self._given(max(self._kept, self._indexed()))
+        return records if records and records[-1].last >= position else []
 
     async def forget(self) -> None:
         """Let what is on its way into the journal end, and begin anew: it will be cleared."""

@@ -173,6 +173,10 @@ class Sequencer:
             loop.call_soon(self._write_soon)  # with all that others wait for by then
         await done
 
+    def secure_now(self, position: int) -> bool:
+        """Make a position outlast a crash, if that takes no waiting; else `secure` does it."""
+        return position > 0 and not self._absent and self._promises.keep_now(position)
+
     async def secure(self, position: int) -> None:
         """Wait until a position outlasts a crash. Cancelling is safe; raises as `settle` does."""
         if self._absent or position == 0:

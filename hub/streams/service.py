@@ -6,9 +6,8 @@ Must not know HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any
 
 from msgspec import Struct
 
@@ -87,7 +86,7 @@ class Streams:
             raise InvalidName(f"{category!r} is not the beginning of a stream's name")
         return CategoryView(category, self._engine, self._waiting, self._categories.names, matcher)
 
-    def commit(self, name: str, commit: Commit) -> Coroutine[Any, Any, Receipt]:
+    def commit(self, name: str, commit: Commit) -> Awaitable[Receipt]:
         """Commit events; as `Engine.commit`, and `Conflict` for a derived stream."""
         self._check_log(name, "it takes no events of its own")
         return self._engine.commit(name, commit.draft, commit.expected, commit.condition)

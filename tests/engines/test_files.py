@@ -500,7 +500,7 @@ async def test_a_large_batch_does_not_stop_the_loop_for_those_with_conditions(
         await asyncio.sleep(0.01)
         posting = asyncio.ensure_future(engine.append(f"large-{commits}", batch))
         works = [
-            asyncio.create_task(engine.commit(f"s-{n}", draft("T"), None, none_of("Other", 0)))
+            asyncio.ensure_future(engine.commit(f"s-{n}", draft("T"), None, none_of("Other", 0)))
             for n in range(commits)
         ]
         await asyncio.gather(posting, *works)

@@ -1,0 +1,111 @@
+"""Who commits is told once his position outlasts a crash, or what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hub.errors import IndexFailed, VersionConflict
+from hub.storage.confirming import Confirming, Stored
+from hub.storage.group import Receipt
+
+
+class Keeping:
+    """A sequencer that keeps positions when it is let to: at once, later, or not at all."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+
+    def secure_now(self, position: int) -> bool:
+        return position <= self.kept
+
+    async def secure(self, position: int) -> None:
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.keeping = Keeping()
+        self.confirming = Confirming(self.keeping)
+
+    def store(self, position: int = 1) -> tuple[Stored, Stored]:
+        """What is being stored, and what who commits waits for."""
+        stored: Stored = asyncio.get_running_loop().create_future()
+        told = self.confirming.confirmed(stored)
+        stored.get_loop().call_soon(stored.set_result, Receipt(1, "a", "a", 0, position))
+        return stored, told
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_position_that_is_kept_at_once_is_told_without_a_task(bench: Bench) -> None:
+    bench.keeping.kept = 7
+    before = len(asyncio.all_tasks())
+    stored, told = bench.store(7)
+    assert await told is stored.result()
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_nobody_is_told_before_the_position_is_kept(bench: Bench) -> None:
+    stored, told = bench.store(7)
+    await settled()
+    assert stored.done()
+    assert not told.done()
+    bench.keeping.gate.set()
+    assert await told is stored.result()
+
+
+@pytest.mark.parametrize("error", [IndexFailed("lost"), RuntimeError("a mistake")])
+async def test_what_is_wrong_with_the_position_is_told(bench: Bench, error: Exception) -> None:
+    bench.keeping.error = error
+    bench.keeping.gate.set()
+    with pytest.raises(type(error)):
+        await bench.store()[1]
+
+
+async def test_what_could_not_be_stored_is_told(bench: Bench) -> None:
+    stored: Stored = asyncio.get_running_loop().create_future()
+    told = bench.confirming.confirmed(stored)
+    stored.set_exception(VersionConflict("it has another", expected=1, actual=2))
+    with pytest.raises(VersionConflict):
+        await told
+
+
+async def test_who_goes_away_is_told_nothing(bench: Bench) -> None:
+    failed: Stored = asyncio.get_running_loop().create_future()
+    gone = [bench.store()[1], bench.confirming.confirmed(failed)]
+    for each in gone:
+        each.cancel()
+    failed.set_exception(VersionConflict("it has another", expected=1, actual=2))
+    later = bench.store()[1]
+    await settled()
+    later.cancel()
+    bench.keeping.error = IndexFailed("lost")
+    bench.keeping.gate.set()
+    await bench.confirming.close()
+    assert all(each.cancelled() for each in (*gone, later))
+
+
+async def test_closing_waits_for_what_is_not_confirmed(bench: Bench) -> None:
+    _, told = bench.store()
+    await settled()
+    closing = asyncio.ensure_future(bench.confirming.close())
+    await settled()
+    assert not closing.done()
+    bench.keeping.gate.set()
+    await closing
+    assert told.done()
+    await bench.confirming.close()
