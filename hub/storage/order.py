@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from operator import add
 
 import msgspec
@@ -32,11 +32,12 @@ WIDER = 8
 """How many times more positions drivers are followed over at once after they led to few runs."""
 
 _ROWS = (  # one row of text: Python's SQLite takes and gives back the interpreter at each row
-    "SELECT group_concat(position), group_concat(log), group_concat(revision), "
-    "group_concat(offset), group_concat(count), group_concat(size) FROM ("
-    "SELECT position, log, revision, offset, count, size FROM runs r "
+    "SELECT {positions}, group_concat(log), group_concat(offset), group_concat(count), "
+    "group_concat(size) FROM (SELECT position, log, offset, count, size FROM runs r "
     "WHERE {where} ORDER BY position {order} LIMIT {limit})"
 )
+_BOUNDS = "min(position), max(position + count)"  # they tell all, where no run is left out
+_EACH = "group_concat(position), NULL"
 
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
 
@@ -54,7 +55,7 @@ class Slice(Struct, gc=False):
         return zip(self.numbers, lines, strict=True)
 
 
-_NOTHING = Columns([], [], [], [], [], [])
+_NOTHING = Columns([], [], [], [], [])
 
 
 class OrderCursor:
@@ -71,6 +72,7 @@ class OrderCursor:
         self._low, self._high = 0, high
         self._plan: Plan | None = None
         self._keys: list[tuple[By, str]] = []  # of its drivers
+        self._dense = True  # no run was left out so far
         self._width = ROWS  # of positions that they are followed over at once
         self._sees: Callable[[str, bytes], bool] | None = None
 
@@ -88,7 +90,7 @@ class OrderCursor:
             if not self._queue:
                 return Slice((), b"")
         runs = self._queue.take()
-        return self._together(runs, sources) or self._one_by_one(runs, sources)
+        return self._together(runs, sources) or self._one_by_one(db, runs, sources)
 
     def _begin(self, db: sqlite3.Connection, sources: Sources) -> Plan:
         type_key = sources.keys.type
@@ -121,6 +123,7 @@ class OrderCursor:
             places, end = self._driven(db, low, high)
             listed = msgspec.json.encode(places).decode()
             where = "position IN (SELECT value FROM json_each(?))"
+            self._dense = False
             runs = self._select(db, plan, where, [listed], -1)
         self._queue = Queue(runs)
         if backwards:
@@ -137,15 +140,34 @@ class OrderCursor:
         limit: int,
     ) -> Columns:
         text = _ROWS.format(
+            positions=_BOUNDS if self._dense else _EACH,
             where=f"{where} AND ({plan.test})",
             order="DESC" if self._backwards else "",
             limit=limit,
         )
-        found = db.execute(text, (*values, *plan.values)).fetchone()
+        first, end, *found = db.execute(text, (*values, *plan.values)).fetchone()
         columns = [_decode_numbers(f"[{column or ''}]") for column in found]
         if any(len(column) != len(columns[0]) for column in columns):
             raise ValueError("a run in the index has a value that is no number")
-        return Columns(*columns)
+        counts = columns[2]
+        if not self._dense:
+            positions: Sequence[int] = _decode_numbers(f"[{first or ''}]")
+        elif not counts:
+            return _NOTHING
+        elif sum(counts) == end - first:
+            positions = self._positions(first, end, counts)
+        else:
+            self._dense = False
+            return self._select(db, plan, where, values, limit)
+        return Columns(positions, *columns)
+
+    def _positions(self, first: int, end: int, counts: list[int]) -> Sequence[int]:
+        """Those of runs between which there is no other."""
+        if len(counts) == end - first:
+            return self._in_order(range(first, end))
+        if self._backwards:
+            return [end - each for each in accumulate(counts)]
+        return list(accumulate(counts[:-1], initial=first))
 
     def _driven(self, db: sqlite3.Connection, low: int, high: int) -> tuple[list[int], int]:
         """Positions of runs that the drivers lead to, and the one up to which these are all."""
@@ -198,8 +220,8 @@ class OrderCursor:
         each = map(range, positions, map(add, positions, counts))
         return Slice(list(chain.from_iterable(map(self._in_order, each))), text)
 
-    def _one_by_one(self, runs: Columns, sources: Sources) -> Slice:
-        rows = _within_logs(runs.rows(), sources)
+    def _one_by_one(self, db: sqlite3.Connection, runs: Columns, sources: Sources) -> Slice:
+        rows = _within_logs(runs.rows(_revisions(db, runs.positions)), sources)
         numbers: list[int] = []
         texts: list[bytes] = []
         for row, text in zip(rows, texts_of(rows, sources), strict=True):
@@ -236,6 +258,17 @@ class OrderCursor:
 
     def _in_order(self, numbers: range) -> range:
         return numbers[::-1] if self._backwards else numbers
+
+
+def _revisions(db: sqlite3.Connection, positions: Sequence[int]) -> list[int]:
+    """That of each run: where all are read at once, nobody asks for it."""
+    (found,) = db.execute(
+        "SELECT group_concat(revision) FROM (SELECT revision FROM runs WHERE position IN "
+        "(SELECT value FROM json_each(?)) ORDER BY position)",
+        (as_json(sorted(positions)),),
+    ).fetchone()
+    revisions = _decode_numbers(f"[{found or ''}]")
+    return revisions if positions[0] <= positions[-1] else revisions[::-1]
 
 
 def _within_logs(rows: list[Row], sources: Sources) -> list[Row]:

@@ -10,7 +10,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from operator import add, itemgetter, sub
+from operator import itemgetter, sub
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -44,16 +44,16 @@ class Columns(Struct):
     Where a run is a single event there is time for few steps of Python with each.
     """
 
-    positions: list[int]
+    positions: Sequence[int]
     logs: list[int]
-    revisions: list[int]
     offsets: list[int]
     counts: list[int]
     sizes: list[int]
 
-    def rows(self) -> list[Row]:
+    def rows(self, revisions: list[int]) -> list[Row]:
         """Run by run."""
-        return list(zip(*astuple(self), strict=True))
+        columns = (self.positions, self.logs, revisions, self.offsets, self.counts, self.sizes)
+        return list(zip(*columns, strict=True))
 
 
 class Queue:
@@ -63,8 +63,11 @@ class Queue:
         self._columns = astuple(found)
         self._next = 0
         # Up to each of them, and with it:
-        self._events = list(accumulate(found.counts))
         self._bytes = list(accumulate(found.sizes))
+        single = sum(found.counts) == len(found.counts)
+        self._events: Sequence[int] = (
+            range(1, len(found.counts) + 1) if single else list(accumulate(found.counts))
+        )
 
     def __len__(self) -> int:
         return len(self._events) - self._next
@@ -87,27 +90,28 @@ def text_of(runs: Columns, sources: Sources, *, backwards: bool = False) -> byte
     the former, and tells the latter. Raises `OSError`.
     """
     logs, offsets, sizes = runs.logs, runs.offsets, runs.sizes
-    ends = list(map(add, offsets, sizes))
-    if backwards:
-        first, last = zip(logs, offsets), zip(reversed(logs), reversed(ends))  # noqa: B905
-    else:
-        first, last = zip(reversed(logs), reversed(offsets)), zip(logs, ends)  # noqa: B905
-    begins, closes = dict(first), dict(last)  # of each log
+    begins, closes = {}, {}
+    back = logs[::-1]
+    for log in set(logs):
+        first, last = logs.index(log), len(logs) - 1 - back.index(log)
+        if backwards:
+            first, last = last, first
+        begins[log], closes[log] = offsets[first], offsets[last] + sizes[last]
     size = sum(sizes)
     if sum(closes.values()) - sum(begins.values()) > 2 * size:
         return None
-    if min(map(sub, offsets, map(begins.__getitem__, logs))) < 0:
+    places = list(map(sub, offsets, map(begins.__getitem__, logs)))
+    if min(places) < 0:
         return None  # not in the log's order
     pieces = {}
     for log, start in begins.items():
-        (data,) = _read(log, [(start, closes[log])], sources)
-        if b"\0" in data:
+        (pieces[log],) = _read(log, [(start, closes[log])], sources)
+        if b"\0" in pieces[log]:
             return None
-        pieces[log] = data, start
     texts = [
-        data[(at := offset - start) : at + length]
-        for (data, start), offset, length in zip(  # noqa: B905 - faster
-            map(pieces.__getitem__, logs), offsets, sizes
+        data[at : at + length]
+        for data, at, length in zip(  # noqa: B905 - faster
+            map(pieces.__getitem__, logs), places, sizes
         )
     ]
     if backwards and sum(runs.counts) > len(texts):
