@@ -10,7 +10,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from operator import itemgetter, sub
+from operator import add, itemgetter, sub
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -90,13 +90,12 @@ def text_of(runs: Columns, sources: Sources, *, backwards: bool = False) -> byte
     the former, and tells the latter. Raises `OSError`.
     """
     logs, offsets, sizes = runs.logs, runs.offsets, runs.sizes
-    begins, closes = {}, {}
-    back = logs[::-1]
-    for log in set(logs):
-        first, last = logs.index(log), len(logs) - 1 - back.index(log)
-        if backwards:
-            first, last = last, first
-        begins[log], closes[log] = offsets[first], offsets[last] + sizes[last]
+    ends = map(add, offsets, sizes)
+    if backwards:
+        first, last = zip(logs, offsets), zip(reversed(logs), reversed(list(ends)))  # noqa: B905
+    else:
+        first, last = zip(reversed(logs), reversed(offsets)), zip(logs, ends)  # noqa: B905
+    begins, closes = dict(first), dict(last)  # of each log, of which there may be thousands
     size = sum(sizes)
     if sum(closes.values()) - sum(begins.values()) > 2 * size:
         return None
