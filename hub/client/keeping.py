@@ -23,7 +23,7 @@ class Keeper:
     """One file, JSON, replaced as a whole. One program at a time may use it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # also if the program goes elsewhere meanwhile
         self._lock = Lock()  # for a write that goes on in a thread after its task was cancelled
         self._begun = self._written = 0
 

@@ -29,6 +29,17 @@ async def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["place"]  # noqa: ASYNC240
 
 
+async def test_a_program_that_goes_elsewhere_keeps_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    keeper = Keeper("place")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    keeper.save_now(b"1")
+    assert (tmp_path / "place").read_bytes() == b"1"
+
+
 async def test_an_older_save_that_is_late_does_not_win(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path / "place")
     with keeper._lock:
