@@ -112,6 +112,15 @@ def test_a_long_opening_does_not_hold_the_end_up(tmp_path: Path) -> None:
         assert "the next start reads them again" in process.stderr.read()
 
 
+def counted_with_and_without(code: str) -> list[int]:
+    """What a program prints whose heaps are set up, and the same without."""
+    counts = []
+    for set_up in ("set_up_heaps()", ""):
+        program = [sys.executable, "-c", code.format(set_up=set_up)]
+        counts.append(int(subprocess.run(program, capture_output=True, check=True).stdout))
+    return counts
+
+
 _HEAPS = """
 import re, threading
 from hub.server import set_up_heaps
@@ -132,12 +141,7 @@ barrier.wait()
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there the heaps are seen")
 def test_threads_set_up_heaps() -> None:
     """Each beside the first begins at a multiple of 64 MiB."""
-    counts = []
-    for set_up in ("set_up_heaps()", ""):
-        code = _HEAPS.format(set_up=set_up)
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        counts.append(int(result.stdout))
-    shared, alone = counts
+    shared, alone = counted_with_and_without(_HEAPS)
     assert shared <= HEAPS - 1 < alone
 
 
@@ -161,10 +165,5 @@ thread.join()
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there pages are counted")
 def test_pieces_that_come_and_go_need_no_new_pages() -> None:
-    counts = []
-    for set_up in ("set_up_heaps()", ""):
-        code = _PIECES.format(set_up=set_up)
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        counts.append(int(result.stdout))
-    kept, given_back = counts
+    kept, given_back = counted_with_and_without(_PIECES)
     assert kept < given_back / 10
