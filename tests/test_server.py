@@ -139,7 +139,7 @@ barrier.wait()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there the heaps are seen")
-def test_threads_set_up_heaps() -> None:
+def test_threads_share_heaps() -> None:
     """Each beside the first begins at a multiple of 64 MiB."""
     shared, alone = counted_with_and_without(_HEAPS)
     assert shared <= HEAPS - 1 < alone

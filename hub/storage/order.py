@@ -72,7 +72,7 @@ class OrderCursor:
         self._low, self._high = 0, high
         self._plan: Plan | None = None
         self._keys: list[tuple[By, str]] = []  # of its drivers
-        self._dense = True  # no run was left out so far
+        self._dense = True  # no run between others was left out so far
         self._width = ROWS  # of positions that they are followed over at once
         self._sees: Callable[[str, bytes], bool] | None = None
 
@@ -103,6 +103,7 @@ class OrderCursor:
         ).fetchone()
         self._low = first or self._from
         if plan.drivers is not None:
+            self._dense = False
             self._keys = [(by, as_json(keys)) for by, keys in keys_of(plan.drivers).items()]
             share = ROWS / max(1.0, plan.cost or 0.0)
             self._width = max(ROWS, int((self._to - self._from + 1) * share))
@@ -123,7 +124,6 @@ class OrderCursor:
             places, end = self._driven(db, low, high)
             listed = msgspec.json.encode(places).decode()
             where = "position IN (SELECT value FROM json_each(?))"
-            self._dense = False
             runs = self._select(db, plan, where, [listed], -1)
         self._queue = Queue(runs)
         if backwards:
