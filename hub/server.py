@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -18,6 +17,7 @@ from aiohttp import http_writer, web
 from hub.engines.files import FilesEngine
 from hub.errors import StartupError
 from hub.options import Options
+from hub.web import heaps
 from hub.web.app import make_app
 from hub.web.runner import Runner
 from hub.web.vanished import abort_vanished
@@ -39,26 +39,13 @@ SWITCH_SECONDS = 0.0005
 """After which a thread that waits for the interpreter gets it. A write crosses to a thread and
 back: with Python's 5 ms, a busy event loop makes each of them wait for twice that."""
 
-HEAPS = 2
-"""That all threads share. By itself, the system's allocator gives each of them its own, which
-keeps some of what was freed, and gives the rest back only to ask for it again."""
-
-KEPT_BYTES = 16 * 1024 * 1024
-"""Of what was freed, what each heap keeps at its end. Pieces of a megabyte come and go; were they
-given back each time, the system would have to clear pages for the next one."""
-
-LARGE_BYTES = 8 * 1024 * 1024
-"""What is larger lies outside the heaps, and is given back at once."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
-
 logger = logging.getLogger(__name__)
 
 
 def run(options: Options, announce: Callable[[str], object] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is told the URL. Raises `StartupError`."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    set_up_heaps()
+    heaps.set_up()
     # aiohttp joins what it sends on account of asyncio's `writelines`; uvloop's is sound and quick.
     http_writer.SKIP_WRITELINES = False
     _raise_open_files()
@@ -130,15 +117,6 @@ async def _listen(runner: web.AppRunner, options: Options) -> str:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     logger.info("listening on %s, events in %s", url, options.events.resolve())
     return url
-
-
-def set_up_heaps() -> None:
-    """Let threads share heaps, and these keep what is freed. Without GNU's C library: nothing."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, HEAPS)
-        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def _raise_open_files() -> None:

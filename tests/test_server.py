@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.server import HEAPS
+from hub.web.heaps import HEAPS
 from tests.conftest import RunHub
 from tests.process import PATIENCE, wait_until
 
@@ -115,7 +115,7 @@ def test_a_long_opening_does_not_hold_the_end_up(tmp_path: Path) -> None:
 def counted_with_and_without(code: str) -> list[int]:
     """What a program prints whose heaps are set up, and the same without."""
     counts = []
-    for set_up in ("set_up_heaps()", ""):
+    for set_up in ("heaps.set_up()", ""):
         program = [sys.executable, "-c", code.format(set_up=set_up)]
         counts.append(int(subprocess.run(program, capture_output=True, check=True).stdout))
     return counts
@@ -123,7 +123,7 @@ def counted_with_and_without(code: str) -> list[int]:
 
 _HEAPS = """
 import re, threading
-from hub.server import set_up_heaps
+from hub.web import heaps
 {set_up}
 barrier = threading.Barrier(13)
 def work():
@@ -147,7 +147,7 @@ def test_threads_share_heaps() -> None:
 
 _PIECES = """
 import resource, threading
-from hub.server import set_up_heaps
+from hub.web import heaps
 {set_up}
 def pieces(count):
     for _ in range(count):
@@ -167,3 +167,23 @@ thread.join()
 def test_pieces_that_come_and_go_need_no_new_pages() -> None:
     kept, given_back = counted_with_and_without(_PIECES)
     assert kept < given_back / 10
+
+
+_HOLES = """
+from hub.web import heaps
+heaps.set_up()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4
+pieces = [b"x" * 60_000 + bytes([n % 256]) for n in range(1000)]
+used = pieces[::100]
+del pieces
+held = resident()
+heaps.give_back()
+print(held - resident())
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="there memory is seen")
+def test_what_lies_between_things_in_use_is_given_back() -> None:
+    program = subprocess.run([sys.executable, "-c", _HOLES], capture_output=True, check=True)
+    assert int(program.stdout) > 50_000  # KiB

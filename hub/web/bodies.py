@@ -15,6 +15,7 @@ from types import TracebackType
 from aiohttp import web
 
 from hub.errors import Busy, InvalidRequest, TooLarge, UnknownEncoding
+from hub.web import heaps
 
 SMALL = 64 * 1024
 """Bytes up to which a body is not counted: open connections bound how many there are."""
@@ -22,6 +23,13 @@ SMALL = 64 * 1024
 PIECE = 16 * 1024
 """Bytes that are decoded or handed on at once: even as the shortest lines, a matter of some
 milliseconds."""
+
+FREED_BYTES = 4 * 1024 * 1024
+"""Of bodies that were dealt with, after which the heaps are told to give back what is free: what
+lies between things in use they would keep, and after a large batch that is most of it."""
+
+FREED_SECONDS = 0.05
+"""Until then: the last to hold a body may be a subscriber's turn."""
 
 TURN_SECONDS = 0.005
 """After which others have their turn between two pieces of a body, however much of it is there."""
@@ -41,10 +49,25 @@ class Bodies:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self._freed = 0
+        self._giving_back: asyncio.TimerHandle | None = None
 
     def room(self) -> Room:
         """Room for one request's body: a context manager that gives it back."""
         return Room(self)
+
+    def free(self, size: int) -> None:
+        """A request is done with so many bytes."""
+        self.held -= size
+        self._freed += size
+        if self._freed >= FREED_BYTES and self._giving_back is None:
+            loop = asyncio.get_running_loop()
+            self._giving_back = loop.call_later(FREED_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._freed = 0
+        self._giving_back = None
+        heaps.give_back()
 
 
 class Room:
@@ -74,7 +97,7 @@ class Room:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bodies.held -= self._taken
+        self._bodies.free(self._taken)
         self._taken = 0
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from hub.batch import TsvReader
 from hub.event import Limits
-from hub.web import bodies
+from hub.web import bodies, heaps
+from hub.web.bodies import FREED_BYTES, FREED_SECONDS
 from hub.web.context import HUB
 from tests import examples
 from tests.conftest import Client, RunHub, StartHub
@@ -210,6 +211,24 @@ def test_the_memory_of_a_large_batch(run_hub: RunHub) -> None:
     with (hub.events / "a-channel.tsv").open("rb") as file:
         file.readline()
         assert file.read() == body
+
+
+async def test_after_large_bodies_the_heaps_give_back_what_is_free(
+    hub: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back = 0
+
+    def give_back() -> None:
+        nonlocal given_back
+        given_back += 1
+
+    monkeypatch.setattr(heaps, "give_back", give_back)
+    await hub.post("/a-channel", data=b"small")
+    lines = b"\t\tdata of some length\n" * (FREED_BYTES // 128)
+    for count in range(12):
+        assert (await hub.post("/a-channel", data=lines, headers=TSV)).status == 201
+        await asyncio.sleep(2 * FREED_SECONDS)
+        assert given_back == (count + 1) // 6  # 0.7 MiB each
 
 
 def test_the_memory_of_a_zip_bomb(run_hub: RunHub) -> None:
