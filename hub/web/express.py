@@ -12,6 +12,7 @@ Must not know what a door does.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ WAYS = 4096
 
 WAY_LENGTH = 256
 """Characters of a path that is worth remembering."""
+
+_TARGET = re.compile(r"[!-\"$-~]+").fullmatch  # what the parser lets through as it stands
 
 
 class Sent(NamedTuple):
@@ -89,12 +92,7 @@ class Express:
 
         `message` and `content` are those of aiohttp's parser, and stay as they are.
         """
-        path, _, query = message.path.partition("?")
-        way = self.ways.find("POST", path)
-        if way is None:
-            return None
-        door = self._doors.get(way.handler)
-        if door is None or message.should_close or message.version != HttpVersion11:
+        if message.should_close or message.version != HttpVersion11:
             return None
         headers = message.headers
         if "Origin" in headers or "Expect" in headers or "Content-Encoding" in headers:
@@ -102,10 +100,20 @@ class Express:
         if content.exception() is not None:
             return None
         body = b"".join(getattr(content, "_buffer", ()))  # of an empty one there is no buffer
-        if len(body) > SMALL:
+        return self._hand_on(message.path, headers.get("Content-Type", ""), body)
+
+    def take_again(self, target: str, content_type: str, body: bytes) -> Stored | None:
+        """The same for a request that differs from one that was taken in these at most."""
+        return self._hand_on(target, content_type, body) if _TARGET(target) else None
+
+    def _hand_on(self, target: str, content_type: str, body: bytes) -> Stored | None:
+        path, _, query = target.partition("?")
+        way = self.ways.find("POST", path)
+        door = self._doors.get(way.handler) if way else None
+        if way is None or door is None or len(body) > SMALL:
             return None
         try:
-            return door(self._hub, Sent(way, path, query, headers.get("Content-Type", ""), body))
+            return door(self._hub, Sent(way, path, query, content_type, body))
         except Exception:
             return None  # said there
 
