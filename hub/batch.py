@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 
 from hub.errors import InvalidEvent
 from hub.event import IdOrder, Limits
-from hub.formats import LINE_BREAK, Batch, check_json_line, check_rows
+from hub.formats import LINE_BREAK, Batch, are_json_lines, check_json_line, check_rows
 
 
 class BatchReader(ABC):
@@ -114,6 +114,18 @@ class NdjsonReader(BatchReader):
     def _read(self, chunk: bytes) -> int:
         lines = chunk.split(b"\n")
         lines.pop()
+        fit = max(map(len, lines)) <= self._limits.event_bytes
+        kept = lines if fit and are_json_lines(chunk, lines) else self._check(lines)
+        if kept:
+            head, between = self._head, b"\n" + self._head
+            count = len(kept)
+            self._add(
+                head + between.join(kept) + b"\n", [self._id] * count, 0 if self._id else count
+            )
+        return len(lines)
+
+    def _check(self, lines: list[bytes]) -> list[bytes]:
+        """The lines that are not blank, without a CR at their ends."""
         kept: list[bytes] = []
         limit = self._limits.event_bytes
         for number, line in enumerate(lines, 1):
@@ -128,10 +140,4 @@ class NdjsonReader(BatchReader):
             except InvalidEvent as error:
                 raise InvalidEvent(error.reason, number) from None
             kept.append(line)
-        if kept:
-            head, between = self._head, b"\n" + self._head
-            count = len(kept)
-            self._add(
-                head + between.join(kept) + b"\n", [self._id] * count, 0 if self._id else count
-            )
-        return len(lines)
+        return kept

@@ -10,6 +10,7 @@ in-field line break of TSV exports.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from operator import add
 
@@ -184,6 +185,20 @@ def check_json_line(line: bytes) -> None:
         _validate_json(line)
     except NOT_JSON as error:
         raise InvalidEvent(f"it is not JSON: {error}") from None
+
+
+def are_json_lines(chunk: bytes, lines: list[bytes]) -> bool:
+    """Whether `check_json_line` passes each of these, which a chunk consists of.
+
+    At once that takes a fifth of the time.
+    """
+    if b"\r" in chunk or LINE_BREAK in chunk or b"\0" in chunk or not _is_utf8(chunk):
+        return False
+    try:
+        deque(map(_validate_json, lines), 0)
+    except NOT_JSON:
+        return False
+    return True
 
 
 class Batch(msgspec.Struct):

@@ -11,6 +11,7 @@ from hub.event import Event, IdOrder, Limits, id_at
 from hub.formats import (
     LINE_BREAK,
     Batch,
+    are_json_lines,
     check_json_line,
     check_rows,
     check_utf8,
@@ -177,3 +178,25 @@ def test_a_batch_of_one() -> None:
     assert (given_id.chunks, given_id.blank) == ([f"{id_at(NOW)}\t\t\n".encode()], 0)
     assert (given_id.first_id, given_id.last_id) == (id_at(NOW), id_at(NOW))
     assert given_id.order.clock == NOW
+
+
+TEXTS = [b'{"a": 1}', b" 1 ", '"\u00e4"'.encode(), b'"\\u000b"', b"[" * 2000 + b"]" * 2000]
+NO_TEXTS = [b"", b" ", b"1 2", b"{", b"1}", b'"\xff"', b'"a\0b"', b'"a\x0bb"', b"1\r", b"\r1"]
+
+
+@given(st.lists(st.sampled_from(TEXTS) | st.sampled_from(NO_TEXTS), min_size=1, max_size=4))
+def test_lines_are_json_together_where_each_is(lines: list[bytes]) -> None:
+    def is_one(line: bytes) -> bool:
+        try:
+            check_json_line(line)
+        except InvalidEvent:
+            return False
+        return True
+
+    chunk = b"\n".join(lines) + b"\n"
+    assert are_json_lines(chunk, lines) == all(map(is_one, lines))
+
+
+@pytest.mark.parametrize("line", TEXTS[:-1])
+def test_json_lines_are_found_so(line: bytes) -> None:
+    assert are_json_lines(line + b"\n" + line + b"\n", [line, line])
