@@ -32,12 +32,14 @@ WIDER = 8
 """How many times more positions drivers are followed over at once after they led to few runs."""
 
 _ROWS = (  # one row of text: Python's SQLite takes and gives back the interpreter at each row
-    "SELECT {positions}, group_concat(log), group_concat(offset), group_concat(count), "
-    "group_concat(size) FROM (SELECT position, log, offset, count, size FROM runs r "
+    "SELECT {positions}, {counts}, group_concat(log), group_concat(offset), group_concat(size) "
+    "FROM (SELECT position, log, offset, count, size FROM runs r "
     "WHERE {where} ORDER BY position {order} LIMIT {limit})"
 )
 _BOUNDS = "min(position), max(position + count)"  # they tell all, where no run is left out
 _EACH = "group_concat(position), NULL"
+_ALL_ONE = "sum(count)"  # it tells all, where each run is one event
+_EACH_COUNT = "group_concat(count)"
 
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
 
@@ -73,6 +75,7 @@ class OrderCursor:
         self._plan: Plan | None = None
         self._keys: list[tuple[By, str]] = []  # of its drivers
         self._dense = True  # no run between others was left out so far
+        self._single = True  # each run was one event so far
         self._width = ROWS  # of positions that they are followed over at once
         self._sees: Callable[[str, bytes], bool] | None = None
 
@@ -141,25 +144,30 @@ class OrderCursor:
     ) -> Columns:
         text = _ROWS.format(
             positions=_BOUNDS if self._dense else _EACH,
+            counts=_ALL_ONE if self._single else _EACH_COUNT,
             where=f"{where} AND ({plan.test})",
             order="DESC" if self._backwards else "",
             limit=limit,
         )
-        first, end, *found = db.execute(text, (*values, *plan.values)).fetchone()
+        first, end, counted, *found = db.execute(text, (*values, *plan.values)).fetchone()
         columns = [_decode_numbers(f"[{column or ''}]") for column in found]
-        if any(len(column) != len(columns[0]) for column in columns):
+        logs, offsets, sizes = columns
+        if self._single and counted != len(logs) and logs:
+            self._single = False
+            return self._select(db, plan, where, values, limit)
+        counts = [1] * len(logs) if self._single else _decode_numbers(f"[{counted or ''}]")
+        if any(len(column) != len(logs) for column in (offsets, sizes, counts)):
             raise ValueError("a run in the index has a value that is no number")
-        counts = columns[2]
         if not self._dense:
             positions: Sequence[int] = _decode_numbers(f"[{first or ''}]")
-        elif not counts:
+        elif not logs:
             return _NOTHING
         elif sum(counts) == end - first:
             positions = self._positions(first, end, counts)
         else:
             self._dense = False
             return self._select(db, plan, where, values, limit)
-        return Columns(positions, *columns)
+        return Columns(positions, logs, offsets, counts, sizes)
 
     def _positions(self, first: int, end: int, counts: list[int]) -> Sequence[int]:
         """Those of runs between which there is no other."""
@@ -213,7 +221,7 @@ class OrderCursor:
             return None
         text = text_of(runs, sources, backwards=self._backwards)
         count = sum(counts)
-        if text is None or line_breaks(text) != count:
+        if text is None:
             return None
         if count == len(counts):
             return Slice(positions, text)

@@ -6,16 +6,17 @@ All of it blocks.
 
 from __future__ import annotations
 
+import io
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from operator import add, itemgetter, sub
+from operator import add, gt, itemgetter, sub
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from hub.lines import reversed_lines
+from hub.lines import line_breaks, reversed_lines
 from hub.storage.logfile import opened
 from hub.storage.sources import Sources
 
@@ -84,7 +85,7 @@ class Queue:
 
 
 def text_of(runs: Columns, sources: Sources, *, backwards: bool = False) -> bytes | None:
-    """The bytes of some runs, each line in their order.
+    """The bytes of some runs, each line in their order, as many as there are events.
 
     None if they are not close together, or something is wrong with them: `texts_of` reads
     the former, and tells the latter. Raises `OSError`.
@@ -96,27 +97,41 @@ def text_of(runs: Columns, sources: Sources, *, backwards: bool = False) -> byte
     else:
         first, last = zip(reversed(logs), reversed(offsets)), zip(logs, ends)  # noqa: B905
     begins, closes = dict(first), dict(last)  # of each log, of which there may be thousands
-    size = sum(sizes)
-    if sum(closes.values()) - sum(begins.values()) > 2 * size:
+    size, span = sum(sizes), sum(closes.values()) - sum(begins.values())
+    if span > 2 * size or any(map(gt, begins.values(), map(closes.__getitem__, begins))):
         return None
-    places = list(map(sub, offsets, map(begins.__getitem__, logs)))
-    if min(places) < 0:
-        return None  # not in the log's order
-    pieces = {}
+    pieces: dict[int, bytes] = {}
     for log, start in begins.items():
         (pieces[log],) = _read(log, [(start, closes[log])], sources)
         if b"\0" in pieces[log]:
             return None
+    count = sum(runs.counts)
+    if span == size and count == len(sizes):
+        texts = _next_lines(logs, pieces, backwards=backwards)
+        if list(map(len, texts)) == sizes and all(each.endswith(b"\n") for each in pieces.values()):
+            return b"".join(texts)
+    places = list(map(sub, offsets, map(begins.__getitem__, logs)))
+    if min(places) < 0:
+        return None  # not in the log's order
     texts = [
         data[at : at + length]
         for data, at, length in zip(  # noqa: B905 - faster
             map(pieces.__getitem__, logs), places, sizes
         )
     ]
-    if backwards and sum(runs.counts) > len(texts):
+    if backwards and count > len(texts):
         texts = [reversed_lines(text) for text in texts]
     text = b"".join(texts)
-    return text if len(text) == size else None
+    return text if len(text) == size and line_breaks(text) == count else None
+
+
+def _next_lines(logs: list[int], pieces: dict[int, bytes], *, backwards: bool) -> list[bytes]:
+    """The next line of each of these logs; they end before a log that has no more."""
+    lines: dict[int, Iterator[bytes]] = {}
+    for log, piece in pieces.items():
+        each = io.BytesIO(piece).readlines()
+        lines[log] = reversed(each) if backwards else iter(each)
+    return list(map(next, map(lines.__getitem__, logs)))
 
 
 def texts_of(rows: Sequence[Row], sources: Sources) -> list[bytes]:
