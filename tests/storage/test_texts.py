@@ -45,7 +45,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 def columns(files: Files, runs: list[tuple[int, int, int]]) -> Columns:
     """Runs of one log each: which, the first line, how many."""
-    positions, position = [], 1
+    positions: list[int] = []
+    position = 1
     offsets, sizes = [], []
     for log, first, count in runs:
         positions.append(position)
@@ -92,6 +93,27 @@ def test_runs_of_logs_in_turn_are_read_together(
     for backwards in (False, True):
         found = columns(files, told[::-1] if backwards else told)
         assert text_of(found, files.sources, backwards=backwards) is not None
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("wrong", ["two in one", "no end", "not so many"])
+def test_what_is_not_as_the_index_says_is_not_read(
+    files: Files, wrong: str, count: int, backwards: bool
+) -> None:
+    told = [(log, first, count) for first in range(0, 12, count) for log in (0, 1)]
+    found = columns(files, told)
+    if wrong == "two in one":  # of one that counts as an event, the line behind it is one more
+        del found.logs[2], found.offsets[2], found.counts[2], found.positions[2]
+        found.sizes[0] += found.sizes.pop(2)
+    elif wrong == "no end":
+        found.sizes[-1] -= 1
+    else:
+        found.counts[-1] += 1
+    if backwards:
+        columns_of = (found.positions, found.logs, found.offsets, found.counts, found.sizes)
+        found = Columns(*[list(reversed(each)) for each in columns_of])
+    assert text_of(found, files.sources, backwards=backwards) is None
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=40))
