@@ -15,7 +15,7 @@ import hub as package
 from evidence.described import FILES, described
 from evidence.holding import files, resident
 from evidence.raw import SOON, Sender
-from evidence.requests import requests
+from evidence.requests import FIRST, behind, requests
 from evidence.run import Broken, Run, check
 from tests.process import PATIENCE, HubProcess, wait_until
 
@@ -40,6 +40,12 @@ LEFT = 60
 PLACE = Path("a", "b", "c", "events")
 """So deep in the run's directory that what climbs out of it is found there."""
 
+_SENDS = st.one_of(
+    st.tuples(requests(), st.sampled_from([b"", b"", FIRST])),
+    st.tuples(behind(), st.just(FIRST)),
+)
+"""What goes over one connection, and what went before."""
+
 _ROOT = Path(package.__file__).parents[1]
 
 
@@ -48,11 +54,11 @@ def fuzz(run: Run) -> list[str]:
 
     Hypothesis makes them: methods, paths and queries with every kind of encoding, headers
     that contradict each other, bodies, chunks, several requests in one, cut off and with
-    bytes changed. Schemathesis makes others from the OpenAPI description, and holds the
-    answers against it. No answer is a 5xx, no answer and no log has a traceback, nothing
-    hangs, the memory stays bounded, no file appears but in the events directory. Afterwards
-    the hub works, ends, and its logs are sound. Short: 1,000 requests, and two of each
-    operation; long: 100,000 and 300.
+    bytes changed, over connections of their own or behind a sound post. Schemathesis makes
+    others from the OpenAPI description, and holds the answers against it. No answer is a
+    5xx, no answer and no log has a traceback, nothing hangs, the memory stays bounded, no
+    file appears but in the events directory. Afterwards the hub works, ends, and its logs
+    are sound. Short: 1,000 requests, and two of each operation; long: 100,000 and 300.
     """
     (run.directory / PLACE.parent).mkdir(parents=True)
     hub = HubProcess(run.directory / PLACE, run.directory / "hub.log", *OPTIONS)
@@ -114,11 +120,11 @@ class _Fuzz:
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.lists(requests(), min_size=1, max_size=40))
-        def send(some: list[bytes]) -> None:
+        @given(st.lists(_SENDS, min_size=1, max_size=40))
+        def send(some: list[tuple[bytes, bytes]]) -> None:
             try:
-                for each in some:
-                    self._sender.send(each)
+                for data, before in some:
+                    self._sender.send(data, before)
             except Broken as error:
                 first.append(error)
                 raise

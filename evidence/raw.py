@@ -29,6 +29,7 @@ OPEN = 100
 
 _LONGEST = 1_000_000
 _STATUS = re.compile(rb"HTTP/(?:1\.[01]|0\.9) (\d{3}) ")  # 0.9: a line that names no version
+_ANSWER = re.compile(rb".*\r\nContent-Length: (\d+)\r\n(?:.*?\r\n)?\r\n(.*)", re.DOTALL)
 _TRACE = re.compile(rb'Traceback|File "[^"]*\.py"')
 
 
@@ -47,18 +48,31 @@ class Sender:
         self._port = port
         self._waiting: deque[_Waiting] = deque()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, before: bytes = b"") -> None:
         """Send it, and judge the answer if it comes at once; else it is waited for later.
 
-        Raises `Broken` if there is an answer of a kind that there must not be.
+        With `before` it goes over a connection on which this has been posted before. Raises
+        `Broken` if there is an answer of a kind that there must not be.
         """
         self.sent += 1
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=SOON)
+        if before:
+            self._post(connection, before)
         with suppress(ConnectionError):  # it may close before it has read all
             connection.sendall(data)
         self._receive(_Waiting(connection, data, time.monotonic()), PAUSE)
         while len(self._waiting) > OPEN:
             self._wait(self._waiting.popleft())
+
+    def _post(self, connection: socket.socket, data: bytes) -> None:
+        connection.sendall(data)
+        answer = b""
+        while not (found := _ANSWER.fullmatch(answer)) or len(found[2]) < int(found[1]):
+            piece = connection.recv(65536)
+            check(piece, f"{data!r} was answered {answer!r}, and no more")
+            answer += piece
+        self._judge(data, answer)
+        check(b" 201 " in answer, f"{data!r} was answered {answer!r}")
 
     def settle(self) -> None:
         """Wait for all answers that have not come yet. Raises `Broken` if one does not."""

@@ -145,6 +145,11 @@ _SOUND = [
         )
     ),
 ]
+_PLAIN_TARGET = st.one_of(
+    _words("/a-channel?event=A", "/a-channel?id=8", _COMMIT, "/a-channel?x HTTP/1.1\r\nX: y"),
+    st.tuples(_words("/a-channel", _COMMIT), _QUERY).map(b"".join),
+    _ODD_TARGET,
+)
 _CHANGES = st.sampled_from(
     [
         *["nothing"] * 16,
@@ -205,6 +210,29 @@ def requests(draw: st.DrawFn) -> bytes:
     if how == "some":
         # So that the next is read, too.
         data = data.replace(b"Connection: close\r\n", b"") + draw(_request())
+    return _spoilt(draw, how, data)
+
+
+PLAIN = b"POST /a-channel?event=A HTTP/1.1\r\nHost: hub\r\nContent-Length: %d\r\n\r\n%b"
+FIRST = PLAIN % (1, b"x")
+"""After which the hub knows this head, and that its connection stays open."""
+
+
+@st.composite
+def behind(draw: st.DrawFn) -> bytes:
+    """What goes over a connection behind `FIRST`: the same head but for some of it."""
+    target = draw(_PLAIN_TARGET)
+    body = draw(st.just(b"x") | _BODY)
+    length = draw(st.just(b"%d" % len(body)) | _words(*_LENGTHS))
+    data = PLAIN.replace(b"%d", b"%b") % (length, body)
+    data = data.replace(b"/a-channel?event=A", target, 1)
+    how = draw(_SENT)
+    if how == "some":
+        data += draw(st.just(FIRST) | _request())
+    return _spoilt(draw, how, data)
+
+
+def _spoilt(draw: st.DrawFn, how: str, data: bytes) -> bytes:
     if how == "cut":
         return data[: draw(st.integers(0, len(data)))]
     if how == "garbled":
