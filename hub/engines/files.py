@@ -27,7 +27,6 @@ from hub.matcher import Matcher
 from hub.options import Durability
 from hub.selector import Condition
 from hub.storage import places, search
-from hub.storage.confirming import Confirming
 from hub.storage.derived import members
 from hub.storage.log import Log
 from hub.storage.logfile import Disk, Reading, ReadTooMuch
@@ -70,7 +69,6 @@ class FilesEngine:
     ) -> None:
         self.keys = keys
         self._store = Store(directory, durability, sync_interval, disk, clock, keys)
-        self._confirming = Confirming(self._store.sequencer)
         self._readers = threading.local()  # each reading thread's connection to the index
         self._connections: list[sqlite3.Connection] = []  # the same, to close them
         self._looked_through = 0  # the index, when it had been opened so often
@@ -84,7 +82,6 @@ class FilesEngine:
 
     async def close(self) -> None:
         await self._store.close()
-        await self._confirming.close()
         self._threads.shutdown()
         self._search_threads.shutdown()
         for db in self._connections:
@@ -146,10 +143,11 @@ class FilesEngine:
         expected: int | None = None,
         condition: Condition | None = None,
     ) -> Awaitable[Receipt]:
+        confirming = self._store.confirming
         if condition is not None:
-            return self._confirming.secured(self._commit_if(name, draft, expected, condition))
+            return confirming.secured(self._commit_if(name, draft, expected, condition))
         guard = None if expected is None else CommitGuard(expected)
-        return self._confirming.confirmed(self._store.commit(name, draft, guard))
+        return self._store.commit(name, draft, guard, confirming.confirm)
 
     async def _commit_if(
         self, name: str, draft: Draft, expected: int | None, condition: Condition

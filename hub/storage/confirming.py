@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from functools import partial
 from typing import Protocol
 
 from hub.storage.group import Receipt
-
-Stored = asyncio.Future[Receipt]
+from hub.storage.log import tell
 
 
 class Positions(Protocol):
@@ -31,17 +29,27 @@ class Confirming:
 
     def __init__(self, positions: Positions) -> None:
         self._positions = positions
+        self._stored: list[tuple[asyncio.Future[Receipt], Receipt]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def confirmed(self, stored: Stored) -> Stored:
-        """A future of the same receipt, when its position may be told.
+    def confirm(self, told: asyncio.Future[Receipt], receipt: Receipt) -> None:
+        """End a future with a receipt once its position may be told.
 
-        It ends with the error of what could not be stored, and with `IndexFailed` where
-        the position is not safe: the events are stored all the same. Cancelling is safe.
+        Or with `IndexFailed` where the position is not safe: the events are stored all the same.
         """
-        told: Stored = asyncio.get_running_loop().create_future()
-        stored.add_done_callback(partial(self._confirm, told))
-        return told
+        if not self._stored:  # what is stored until then goes into the journal together
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._stored.append((told, receipt))
+
+    def _tell(self) -> None:
+        stored, self._stored = self._stored, []
+        for told, receipt in stored:
+            if self._positions.secure_now(receipt.position):
+                tell(told, receipt)
+            elif not told.done():  # else nobody waits for it any more
+                task = asyncio.get_running_loop().create_task(self._secure(told, receipt))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     async def secured(self, commit: Awaitable[Receipt]) -> Receipt:
         """The same for a commit that takes longer, and is cancelled with who waits for it."""
@@ -49,30 +57,17 @@ class Confirming:
         await self._positions.secure(receipt.position)
         return receipt
 
-    def _confirm(self, told: Stored, stored: Stored) -> None:
-        error = stored.exception()
-        if told.done():
-            return  # nobody waits for it any more
-        if error:
-            told.set_exception(error)
-        elif self._positions.secure_now((receipt := stored.result()).position):
-            told.set_result(receipt)
-        else:
-            task = asyncio.get_running_loop().create_task(self._secure(told, receipt))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _secure(self, told: Stored, receipt: Receipt) -> None:
+    async def _secure(self, told: asyncio.Future[Receipt], receipt: Receipt) -> None:
         try:
             await self._positions.secure(receipt.position)
         except Exception as error:
             if not told.done():
                 told.set_exception(error)
         else:
-            if not told.done():
-                told.set_result(receipt)
+            tell(told, receipt)
 
     async def close(self) -> None:
         """Wait for what is not yet confirmed."""
+        self._tell()
         if self._tasks:
             await asyncio.wait(self._tasks)

@@ -65,12 +65,22 @@ class Log:
         self.pending: list[Pending] | None = None  # None: no writer task
 
 
+Tell = Callable[[asyncio.Future[Receipt], Receipt], None]
+
+
+def tell(done: asyncio.Future[Receipt], receipt: Receipt) -> None:
+    """Tell who commits that it is stored."""
+    if not done.done():
+        done.set_result(receipt)
+
+
 class Pending(Struct):
     """A batch that waits for the disk."""
 
     batch: Batch | Draft
     done: asyncio.Future[Receipt]
     guard: Guard | None = None
+    tell: Tell = tell  # once it is stored, and has its position
 
 
 Turn = Callable[[Log], Awaitable[None]]

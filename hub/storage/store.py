@@ -18,25 +18,20 @@ import msgspec
 from aiofiles.os import wrap
 
 from hub.document import KEYS, Draft, Keys
-from hub.errors import (
-    FormatConflict,
-    NameTaken,
-    StartupError,
-    UnknownStream,
-    WriteFailed,
-)
+from hub.errors import FormatConflict, NameTaken, StartupError, UnknownStream, WriteFailed
 from hub.event import file_name
 from hub.formats import NDJSON, TSV, Batch
 from hub.matcher import Matcher
 from hub.options import Durability
 from hub.storage.alignment import Alignment, Found
 from hub.storage.catalog import Catalog, Record, apply
+from hub.storage.confirming import Confirming
 from hub.storage.derived import Derived, DerivedStreams
 from hub.storage.directory import TORN, Directory
 from hub.storage.group import Receipt
 from hub.storage.index import Entry, Index, is_damage
 from hub.storage.journal import Journal
-from hub.storage.log import Committed, Guard, Log
+from hub.storage.log import Committed, Guard, Log, Tell, tell
 from hub.storage.logfile import Disk
 from hub.storage.names import Names
 from hub.storage.opening import Opening, format_of, known_of
@@ -74,6 +69,7 @@ class Store:
         self._journal = Journal(self._place.own, self.disk, sync=sync)
         order = self._index, self._journal
         self.sequencer = Sequencer(*order, self.disk, self.path, keys, sync=sync)
+        self.confirming = Confirming(self.sequencer)
         self._alignment = Alignment(*order, self.sequencer, self.disk, self.path, keys)
         self._saver = Saver(self._index, self.sequencer, directory)
         self.watches = Watches(keys)
@@ -125,6 +121,7 @@ class Store:
         await self._writer.close()
         await self._saver.close()
         await self.sequencer.close()
+        await self.confirming.close()
         self._release()
 
     def _release(self) -> None:
@@ -144,7 +141,7 @@ class Store:
         return self._writer.submit(self._log(name, TSV), batch)
 
     def commit(
-        self, name: str, draft: Draft, guard: Guard | None = None
+        self, name: str, draft: Draft, guard: Guard | None = None, tell: Tell = tell
     ) -> asyncio.Future[Receipt]:
         """Commit the events of a stream; like `append`, but a new log is one of documents.
 
@@ -154,13 +151,13 @@ class Store:
         self.sequencer.check()
         log = self._log(name, NDJSON)
         if log.format == NDJSON:
-            return self._writer.submit(log, draft, guard)
+            return self._writer.submit(log, draft, guard, tell)
         if draft.metadata:
             raise FormatConflict(
                 f"log {name!r} is a channel's: its lines have no room for a commit's metadata; "
                 "commit without, or to another stream"
             )
-        return self._writer.submit(log, draft.as_batch(), guard)
+        return self._writer.submit(log, draft.as_batch(), guard, tell)
 
     def _log(self, name: str, form: str) -> Log:
         """The log of a name; a new one gets this format, or its file's. Raises `NameTaken`."""

@@ -35,7 +35,7 @@ from hub.storage.directory import HUB_DIRECTORY, TORN
 from hub.storage.eager import start
 from hub.storage.group import Entry, Receipt, enter
 from hub.storage.groupfiles import GroupFiles
-from hub.storage.log import Committed, Earlier, Guard, Log, Pending
+from hub.storage.log import Committed, Earlier, Guard, Log, Pending, Tell, tell
 from hub.storage.logfile import Disk, FileChanged, Unsynced
 from hub.storage.recovery import Scan, scan
 from hub.storage.syncing import RegularSync
@@ -85,9 +85,9 @@ class Writer:
         return self._directory / file_name(log.name, log.format)
 
     def submit(
-        self, log: Log, batch: Batch | Draft, guard: Guard | None = None
+        self, log: Log, batch: Batch | Draft, guard: Guard | None = None, tell: Tell = tell
     ) -> asyncio.Future[Receipt]:
-        """Queue the batch; the future ends when it is as durable as promised.
+        """Queue the batch; when it is as durable as promised, `tell` ends the future.
 
         The future ends with a `LogUnavailable` if it cannot be stored, or with
         what `guard` says when it refuses; then none of it is. Cancelling it is
@@ -104,13 +104,14 @@ class Writer:
         if log.closed:
             done.set_exception(StreamClosed(f"stream {log.name!r} is closed: it takes no events"))
             return done
+        pending = Pending(batch, done, guard, tell)
         if log.pending is None:
-            log.pending = [Pending(batch, done, guard)]
+            log.pending = [pending]
             if not self._soon:
                 loop.call_soon(self._drain_all)  # with what else comes until then
             self._soon.append(log)
         else:
-            log.pending.append(Pending(batch, done, guard))
+            log.pending.append(pending)
         return done
 
     async def settle(self, log: Log) -> None:
@@ -323,8 +324,7 @@ class Writer:
             receipt = entry.receipt
             if first:
                 receipt.position = first + receipt.version - version + receipt.count - 1
-            if not each.done.done():
-                each.done.set_result(receipt)
+            each.tell(each.done, receipt)
         self._committed(commit)
 
     def _advance(self, log: Log, end: int, count: int, last_id: str, order: IdOrder) -> int:

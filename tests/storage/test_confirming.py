@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from hub.errors import IndexFailed, VersionConflict
-from hub.storage.confirming import Confirming, Stored
+from hub.errors import IndexFailed
+from hub.storage.confirming import Confirming
 from hub.storage.group import Receipt
 
 
@@ -33,12 +33,11 @@ class Bench:
         self.keeping = Keeping()
         self.confirming = Confirming(self.keeping)
 
-    def store(self, position: int = 1) -> tuple[Stored, Stored]:
-        """What is being stored, and what who commits waits for."""
-        stored: Stored = asyncio.get_running_loop().create_future()
-        told = self.confirming.confirmed(stored)
-        stored.get_loop().call_soon(stored.set_result, Receipt(1, "a", "a", 0, position))
-        return stored, told
+    def store(self, position: int = 1) -> asyncio.Future[Receipt]:
+        """What who commits waits for: it is stored."""
+        told: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.confirming.confirm(told, Receipt(1, "a", "a", 0, position))
+        return told
 
 
 @pytest.fixture
@@ -54,18 +53,25 @@ async def settled() -> None:
 async def test_a_position_that_is_kept_at_once_is_told_without_a_task(bench: Bench) -> None:
     bench.keeping.kept = 7
     before = len(asyncio.all_tasks())
-    stored, told = bench.store(7)
-    assert await told is stored.result()
+    told = bench.store(7)
+    assert (await told).position == 7
     assert len(asyncio.all_tasks()) == before
 
 
+async def test_what_is_stored_in_one_turn_is_told_in_the_next(bench: Bench) -> None:
+    bench.keeping.kept = 7
+    first, second = bench.store(6), bench.store(7)
+    assert not first.done()
+    await asyncio.sleep(0)
+    assert (first.result().position, second.result().position) == (6, 7)
+
+
 async def test_nobody_is_told_before_the_position_is_kept(bench: Bench) -> None:
-    stored, told = bench.store(7)
+    told = bench.store(7)
     await settled()
-    assert stored.done()
     assert not told.done()
     bench.keeping.gate.set()
-    assert await told is stored.result()
+    assert (await told).position == 7
 
 
 @pytest.mark.parametrize("error", [IndexFailed("lost"), RuntimeError("a mistake")])
@@ -73,35 +79,25 @@ async def test_what_is_wrong_with_the_position_is_told(bench: Bench, error: Exce
     bench.keeping.error = error
     bench.keeping.gate.set()
     with pytest.raises(type(error)):
-        await bench.store()[1]
-
-
-async def test_what_could_not_be_stored_is_told(bench: Bench) -> None:
-    stored: Stored = asyncio.get_running_loop().create_future()
-    told = bench.confirming.confirmed(stored)
-    stored.set_exception(VersionConflict("it has another", expected=1, actual=2))
-    with pytest.raises(VersionConflict):
-        await told
+        await bench.store()
 
 
 async def test_who_goes_away_is_told_nothing(bench: Bench) -> None:
-    failed: Stored = asyncio.get_running_loop().create_future()
-    gone = [bench.store()[1], bench.confirming.confirmed(failed)]
-    for each in gone:
-        each.cancel()
-    failed.set_exception(VersionConflict("it has another", expected=1, actual=2))
-    later = bench.store()[1]
+    bench.keeping.kept = 1
+    soon, gone = bench.store(1), bench.store(7)
+    soon.cancel()
+    gone.cancel()
+    later = bench.store(7)
     await settled()
     later.cancel()
     bench.keeping.error = IndexFailed("lost")
     bench.keeping.gate.set()
     await bench.confirming.close()
-    assert all(each.cancelled() for each in (*gone, later))
+    assert all(each.cancelled() for each in (soon, gone, later))
 
 
 async def test_closing_waits_for_what_is_not_confirmed(bench: Bench) -> None:
-    _, told = bench.store()
-    await settled()
+    told = bench.store()
     closing = asyncio.ensure_future(bench.confirming.close())
     await settled()
     assert not closing.done()
