@@ -215,8 +215,8 @@ class Index:
             if additions.grown:
                 run, more = additions.grown, sums.get(additions.grown.position, 0)
                 db.execute(GROW_RUN, (run.count, run.size, run.checksum, more, run.position))
-            for run in additions.runs:
-                db.execute(PUT_RUN, (*astuple(run), sums.get(run.position, 0)))
+            runs = [(*astuple(run), sums.get(run.position, 0)) for run in additions.runs]
+            db.executemany(PUT_RUN, runs)
             if additions.postings:
                 before = db.total_changes
                 db.executemany(_PUT_POSTING, additions.postings)

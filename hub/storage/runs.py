@@ -162,8 +162,9 @@ class _Adding:
                 self.additions.runs.append(last)
                 self.posted = set()
             self.last = last
-            terms = terms_of(part, taken.log.format, self._keys) - self.posted
-            self.additions.postings += [(term, last.position) for term in terms]
+            terms = terms_of(part, taken.log.format, self._keys)
+            for term in terms - self.posted if self.posted else terms:
+                self.additions.postings.append((term, last.position))
             self.posted |= terms
             offset += len(text)
             self._next += len(part)

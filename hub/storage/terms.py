@@ -53,7 +53,8 @@ def terms_of(lines: list[bytes], form: str, keys: Keys) -> set[int]:
         _read_rows(lines, keys, types, tags)
     types.discard("")
     found = {term_of(Kind.TYPE, each) for each in types}
-    found.update([term_of(Kind.TAG, each) for each in tags])
+    if tags:
+        found.update([term_of(Kind.TAG, each) for each in tags])
     return found
 
 
