@@ -3,7 +3,8 @@
 Owns which request of a connection is answered next, and by whom: one after the other. aiohttp
 has its requests in a queue, and a task that waits for the next one. While the task waits and
 nothing else is under way, a request is offered to `Express` first; the task is woken for the
-others. Must not know what is sent.
+others. One whose head has come before is offered without being parsed, if the parser holds
+nothing of another. Must not know what is sent.
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ from hub.web.heads import UNKNOWN, Head, framing
 READ_AHEAD = 4
 """Requests of one connection that are held beside the one under way; then it is read no more."""
 
+logger = logging.getLogger(__name__)
+
 
 class Again(NamedTuple):
     """What is known of a request that has gone its express way, and may come again."""
 
     head: Head
     content_type: str
-
-
-logger = logging.getLogger(__name__)
 
 
 class Connection(web.RequestHandler):
