@@ -68,7 +68,9 @@ class Sender:
         connection.sendall(data)
         answer = b""
         while not (found := _ANSWER.fullmatch(answer)) or len(found[2]) < int(found[1]):
-            piece = connection.recv(65536)
+            piece = b""
+            with suppress(TimeoutError):
+                piece = connection.recv(65536)
             check(piece, f"{data!r} was answered {answer!r}, and no more")
             answer += piece
         self._judge(data, answer)

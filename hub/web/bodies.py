@@ -24,7 +24,7 @@ PIECE = 16 * 1024
 """Bytes that are decoded or handed on at once: even as the shortest lines, a matter of some
 milliseconds."""
 
-FREED_BYTES = 4 * 1024 * 1024
+FREED_BYTES = heaps.KEPT_BYTES
 """Of bodies that were dealt with, after which the heaps are told to give back what is free: what
 lies between things in use they would keep, and after a large batch that is most of it."""
 

@@ -12,7 +12,10 @@ import re
 from msgspec import Struct
 
 TARGET_BYTES = 2048
-"""Where the line of a request ends at the latest."""
+"""Of a request, within which its target and what comes up to the length must end."""
+
+HEAD_BYTES = 1024
+"""Of a head that is remembered, without its target: a client holds one for each connection."""
 
 UNKNOWN = -1
 """Bytes of a body: only the parser knows."""
@@ -65,6 +68,6 @@ def framing(data: bytes) -> tuple[int, Head | None]:
     if length is None or framed > 1:
         return UNKNOWN, None
     size = found.end() + int(length[1])
-    if not data.startswith(_POST):
+    if not data.startswith(_POST) or len(rest) > HEAD_BYTES:
         return size, None
     return size, Head(rest[: length.start(1)], rest[length.end(1) :])

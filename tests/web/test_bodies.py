@@ -17,7 +17,7 @@ import pytest
 from hub.batch import TsvReader
 from hub.event import Limits
 from hub.web import bodies, heaps
-from hub.web.bodies import FREED_BYTES, FREED_SECONDS
+from hub.web.bodies import FREED_SECONDS
 from hub.web.context import HUB
 from tests import examples
 from tests.conftest import Client, RunHub, StartHub
@@ -223,8 +223,9 @@ async def test_after_large_bodies_the_heaps_give_back_what_is_free(
         given_back += 1
 
     monkeypatch.setattr(heaps, "give_back", give_back)
+    monkeypatch.setattr(bodies, "FREED_BYTES", 4 * 2**20)
     await hub.post("/a-channel", data=b"small")
-    lines = b"\t\tdata of some length\n" * (FREED_BYTES // 128)
+    lines = b"\t\tdata of some length\n" * (2**15)
     for count in range(12):
         assert (await hub.post("/a-channel", data=lines, headers=TSV)).status == 201
         await asyncio.sleep(2 * FREED_SECONDS)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hub.web.connection import Connection
 from hub.web.express import _TARGET, Express, Stored
-from hub.web.heads import UNKNOWN, framing
+from hub.web.heads import HEAD_BYTES, UNKNOWN, framing
 from tests.conftest import Client
 from tests.web.test_express import CLOSE, known, request
 from tests.web.wire import PATIENCE, Answer, exchange, rows
@@ -217,6 +217,14 @@ async def test_a_head_that_comes_again_is_not_parsed(
     assert [each.status for each in got] == [201] * 5
     assert ways == ["parsed", "again", "again", "parsed", "again"]
     assert [line[0] for line in rows(events)][1:] == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_long_head_is_not_remembered() -> None:
+    """An idle connection would hold it."""
+    for more, remembered in ((HEAD_BYTES - 100, True), (HEAD_BYTES, False)):
+        message = request(b"/a-channel", b"x", b"X: %b\r\n" % (b"y" * more))
+        size, head = framing(message)
+        assert (size, head is not None) == (len(message), remembered)
 
 
 @pytest.mark.parametrize(
