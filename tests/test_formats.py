@@ -180,8 +180,20 @@ def test_a_batch_of_one() -> None:
     assert given_id.order.clock == NOW
 
 
-TEXTS = [b'{"a": 1}', b" 1 ", '"\u00e4"'.encode(), b'"\\u000b"', b"[" * 2000 + b"]" * 2000]
-NO_TEXTS = [b"", b" ", b"1 2", b"{", b"1}", b'"\xff"', b'"a\0b"', b'"a\x0bb"', b"1\r", b"\r1"]
+TEXTS = [b'{"a": 1}', b" 1 ", '"\u00e4"'.encode(), b'"\\u000b"']
+NO_TEXTS = [
+    b"[" * 100_000,
+    b"",
+    b" ",
+    b"1 2",
+    b"{",
+    b"1}",
+    b'"\xff"',
+    b'"a\0b"',
+    b'"a\x0bb"',
+    b"1\r",
+    b"\r1",
+]
 
 
 @given(st.lists(st.sampled_from(TEXTS) | st.sampled_from(NO_TEXTS), min_size=1, max_size=4))
@@ -197,6 +209,6 @@ def test_lines_are_json_together_where_each_is(lines: list[bytes]) -> None:
     assert are_json_lines(chunk, lines) == all(map(is_one, lines))
 
 
-@pytest.mark.parametrize("line", TEXTS[:-1])
+@pytest.mark.parametrize("line", TEXTS)
 def test_json_lines_are_found_so(line: bytes) -> None:
     assert are_json_lines(line + b"\n" + line + b"\n", [line, line])

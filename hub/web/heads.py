@@ -11,14 +11,11 @@ import re
 
 from msgspec import Struct
 
-TARGET_BYTES = 2048
-"""Of a request, within which its target and what comes up to the length must end."""
-
-HEAD_BYTES = 1024
-"""Of a head that is remembered, without its target: a client holds one for each connection."""
+HEAD_BYTES = 2048
+"""Longer heads are the parser's alone: to look at one takes time, and a connection holds one."""
 
 UNKNOWN = -1
-"""Bytes of a body: only the parser knows."""
+"""Bytes of a request: only the parser knows."""
 
 _POST = b"POST "
 _HEAD = re.compile(
@@ -41,7 +38,7 @@ class Head(Struct, frozen=True):
         Whether the target is one must be looked at.
         """
         before, after = self.before, self.after
-        line = data.find(before, len(_POST), TARGET_BYTES)
+        line = data.find(before, len(_POST), HEAD_BYTES)
         if line < 0 or not data.startswith(_POST):
             return None
         start = line + len(before)
@@ -57,7 +54,7 @@ class Head(Struct, frozen=True):
 
 def framing(data: bytes) -> tuple[int, Head | None]:
     """How many bytes the request has that `data` begins with, or `UNKNOWN`; a POST's head, too."""
-    found = _HEAD.match(data)
+    found = _HEAD.match(data, 0, HEAD_BYTES)
     if found is None:
         return UNKNOWN, None
     rest = found[1]
@@ -68,6 +65,6 @@ def framing(data: bytes) -> tuple[int, Head | None]:
     if length is None or framed > 1:
         return UNKNOWN, None
     size = found.end() + int(length[1])
-    if not data.startswith(_POST) or len(rest) > HEAD_BYTES:
+    if not data.startswith(_POST):
         return size, None
     return size, Head(rest[: length.start(1)], rest[length.end(1) :])
