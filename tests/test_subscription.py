@@ -435,4 +435,5 @@ async def test_whoever_comes_goes_and_stalls_misses_nothing(
             socket.drain_away()
         for socket, only, first in followers:
             expected = [data for data, event in posted[first:] if only in (None, event)]
+            # mypy does not infer a lambda's defaults.
             await eventually(lambda socket=socket, wanted=expected: socket.seen == wanted)  # type: ignore[misc]

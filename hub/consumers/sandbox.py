@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import quickjs  # type: ignore[import-untyped]
+import quickjs  # type: ignore[import-untyped]  # it has no types
 
 from hub.consumers.messages import Fault, Limits, Why
 

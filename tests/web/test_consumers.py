@@ -44,20 +44,20 @@ async def put(
     async with hub.put(f"/consumers/{path}", json={"handler": handler, **body}) as answer:
         assert answer.status == status, await answer.text()
         assert answer.content_type == "application/json"
-        return await answer.json()  # type: ignore[no-any-return]
+        return await answer.json()  # type: ignore[no-any-return]  # any JSON
 
 
 async def commit(hub: Client, stream: str, *events: object) -> dict[str, Any]:
     path = f"/streams/{quote(stream, safe='')}/commit"
     async with hub.post(path, json={"events": events}) as answer:
         assert answer.status == 201, await answer.text()
-        return await answer.json()  # type: ignore[no-any-return]
+        return await answer.json()  # type: ignore[no-any-return]  # any JSON
 
 
 async def read(hub: Client, path: str, status: int = 200) -> dict[str, Any]:
     async with hub.get(f"/consumers/{path}") as answer:
         assert answer.status == status, await answer.text()
-        return await answer.json()  # type: ignore[no-any-return]
+        return await answer.json()  # type: ignore[no-any-return]  # any JSON
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ async def test_whom_a_busy_hub_waits_for(
     found: list[object] = []
     monkeypatch.setattr(module, "end", lambda connection, *_: found.append(connection))
     body = Body()
-    pace = module.Pace(lambda: [body], 60)  # type: ignore[list-item]
+    pace = module.Pace(lambda: [body], 60)  # type: ignore[list-item]  # no connection at all
     for waits in awaited:
         body._waiter = object() if waits else None
         body._size = 0 if waits else unread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ PLACES = [
 BROWSER = {"Accept": BROWSERS["Chrome"], **NOT_PACKED}
 
 
-def policy(headers: object) -> dict[str, str]:
+def policy(headers: Mapping[str, str]) -> dict[str, str]:
     """The directives of a content security policy."""
-    text = headers["Content-Security-Policy"]  # type: ignore[index]
+    text = headers["Content-Security-Policy"]
     return {name: rest for name, _, rest in (each.partition(" ") for each in text.split("; "))}
 
 

@@ -126,6 +126,7 @@ def test_no_more_connections_than_may_be(run_hub: RunHub) -> None:
         assert not any(is_closed(each) for each in held)
         for _ in range(3):
             with connect(hub) as more:
+                # mypy does not infer a lambda's defaults.
                 wait_until(lambda each=more: is_closed(each), "one too many is closed")  # type: ignore[misc]
         assert hub.log.count("3 connections are open: more are closed at once") == 1
         assert not any(is_closed(each) for each in held)

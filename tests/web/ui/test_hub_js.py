@@ -196,6 +196,7 @@ def test_replay_through_restarts(window: Window, own_hub: HubProcess, source: st
         wait_for_state(window, "open")
         for end in (own_hub.kill, own_hub.stop):
             count = len(seen(window))
+            # mypy does not infer a lambda's defaults.
             wait_until(lambda count=count: len(seen(window)) > count + 50, "live events")  # type: ignore[misc]
             end()
             own_hub.start()
