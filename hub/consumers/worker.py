@@ -21,7 +21,7 @@ import msgspec
 from hub.consumers.messages import Fault, Gone, Inbox, Limits, Reply, Task, Why, receive, send
 from hub.consumers.sandbox import Failed, Sandbox
 
-NICENESS = 5
+NICENESS = 10
 """Posting goes first when there are not enough processors."""
 
 OVERTIME = 1.25
